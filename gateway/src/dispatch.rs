@@ -1,0 +1,387 @@
+//! Which decode is asked for when, and in which order the answers go out. Pure: no bus, no clock of its own.
+//!
+//! At most one partial of an utterance is in flight; the next is asked for when its answer is back, so under load the
+//! update rate sinks by itself and the queue stays bounded by the number of open utterances. A final follows when the
+//! utterance ends, whether or not a partial is still out; that partial's answer is then dropped, because the final was
+//! asked for with what was committed before it.
+//!
+//! Finals go out in the order of the utterances, captions and each target in a lane of their own: whoever finishes
+//! early is held back until all before it are out.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    time::{Duration, Instant},
+};
+
+use shared::{
+    bus::EntryId,
+    ids::{Revision, SessionId, UtteranceId},
+    jobs::{JobKind, SessionEvent, SpeechJob},
+    language::{Language, Source},
+    wire::{Caption, GapReason, GlossaryTerm, ServerMessage, Translation},
+};
+
+/// New audio that makes another partial worthwhile: two updates a second are as many as people can read.
+pub const PARTIAL_STEP_MS: u64 = 450;
+/// Audio (pre-roll included) before the first partial: 300 ms of pre-roll and about two syllables.
+pub const FIRST_PARTIAL_MS: u64 = 700;
+/// A partial whose answer is not back by now is given up, and the next one may go.
+pub const PARTIAL_TIMEOUT: Duration = Duration::from_secs(6);
+/// Longest context handed to the next utterance, in bytes.
+const MAX_CONTEXT_BYTES: usize = 240;
+
+/// What can change from one utterance to the next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Language spoken.
+    pub source: Source,
+    /// Languages to translate into.
+    pub targets: Vec<Language>,
+    /// Terms.
+    pub glossary: Vec<GlossaryTerm>,
+}
+
+/// An utterance with nothing owed any more; its keys on the bus can go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Which.
+    pub utterance: UtteranceId,
+    /// The targets it had.
+    pub targets: Vec<Language>,
+}
+
+/// The final of an utterance in one lane.
+#[derive(Debug, Default)]
+enum Lane {
+    #[default]
+    Open,
+    /// It is there, but an earlier utterance's is not. Empty: nothing will be said in this lane.
+    Held(Option<Box<ServerMessage>>),
+    Closed,
+}
+
+#[derive(Debug)]
+struct Utterance {
+    settings: Settings,
+    start_ms: u64,
+    end_ms: u64,
+    last_entry: Option<EntryId>,
+    ended: bool,
+    /// Newest revision asked for.
+    asked: Revision,
+    asked_kind: JobKind,
+    asked_at: Option<Instant>,
+    asked_end_ms: u64,
+    committed: String,
+    tail: String,
+    caption: Lane,
+    translations: Vec<TargetLane>,
+}
+
+#[derive(Debug)]
+struct TargetLane {
+    target: Language,
+    shown: Revision,
+    lane: Lane,
+}
+
+/// The dispatcher of one session.
+#[derive(Debug)]
+pub struct Dispatch {
+    session: SessionId,
+    partials: bool,
+    final_timeout: Duration,
+    settings: Settings,
+    utterances: BTreeMap<UtteranceId, Utterance>,
+    context: String,
+    closed: Vec<Closed>,
+}
+
+impl Dispatch {
+    /// A session without utterances.
+    #[must_use]
+    pub fn new(session: SessionId, partials: bool, settings: Settings, final_timeout: Duration) -> Self {
+        let (utterances, context, closed) = (BTreeMap::new(), String::new(), Vec::new());
+        Self { session, partials, final_timeout, settings, utterances, context, closed }
+    }
+
+    /// Settings of the utterances opened from now on.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// An utterance was opened at `start_ms`.
+    pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64) {
+        let lane = |target: &Language| TargetLane { target: target.clone(), shown: Revision(0), lane: Lane::Open };
+        let state = Utterance {
+            translations: self.settings.targets.iter().map(lane).collect(),
+            settings: self.settings.clone(),
+            start_ms,
+            end_ms: start_ms,
+            last_entry: None,
+            ended: false,
+            asked: Revision(0),
+            asked_kind: JobKind::Partial,
+            asked_at: None,
+            asked_end_ms: start_ms,
+            committed: String::new(),
+            tail: String::new(),
+            caption: Lane::Open,
+        };
+        self.utterances.insert(utterance, state);
+    }
+
+    /// Audio of an open utterance up to `end_ms` is on the bus.
+    pub fn appended(&mut self, utterance: UtteranceId, entry: EntryId, end_ms: u64) {
+        if let Some(state) = self.utterances.get_mut(&utterance) {
+            state.last_entry = Some(entry);
+            state.end_ms = end_ms;
+        }
+    }
+
+    /// An utterance was closed, all its audio appended.
+    pub fn ended(&mut self, utterance: UtteranceId) {
+        if let Some(state) = self.utterances.get_mut(&utterance) {
+            state.ended = true;
+            if state.last_entry.is_none() {
+                state.close_silently();
+            }
+        }
+    }
+
+    /// The decodes to ask for now. Each is counted as asked for.
+    pub fn due(&mut self, now: Instant) -> Vec<SpeechJob> {
+        let (session, partials, context) = (self.session, self.partials, self.context.clone());
+        let next = |(id, state): (&UtteranceId, &mut Utterance)| {
+            let kind = state.due_kind(partials, now)?;
+            Some(state.ask(session, *id, kind, &context, now))
+        };
+        self.utterances.iter_mut().filter_map(next).collect()
+    }
+
+    /// Takes in an answer and puts what may now be said into `out`.
+    pub fn receive(&mut self, event: SessionEvent, out: &mut Vec<ServerMessage>) {
+        match event {
+            SessionEvent::Caption(caption) => self.receive_caption(caption, out),
+            SessionEvent::Translation(translation) => self.receive_translation(translation, out),
+            SessionEvent::Gap { utterance, revision, was_final, target, from_ms, to_ms, reason } => {
+                let Some(state) = self.utterances.get_mut(&utterance) else { return };
+                let gap = ServerMessage::Gap { utterance: Some(utterance), target: target.clone(), from_ms, to_ms, reason };
+                match target {
+                    None if was_final && revision == state.asked => state.fail(gap),
+                    Some(target) if was_final => state.fail_target(&target, gap),
+                    None if revision == state.asked => state.asked_at = None,
+                    _ => {}
+                }
+            }
+        }
+        self.flush(out);
+    }
+
+    /// Gives up finals that did not come in time; each becomes a visible gap.
+    pub fn expire(&mut self, now: Instant, out: &mut Vec<ServerMessage>) {
+        let timeout = self.final_timeout;
+        for (id, state) in &mut self.utterances {
+            let waiting = state.asked_kind == JobKind::Final && state.owes();
+            if waiting && state.asked_at.is_some_and(|at| now.duration_since(at) >= timeout) {
+                state.give_up(*id);
+            }
+        }
+        self.flush(out);
+    }
+
+    /// Gives up everything that is owed, now.
+    pub fn give_up(&mut self, out: &mut Vec<ServerMessage>) {
+        for (id, state) in &mut self.utterances {
+            state.give_up(*id);
+        }
+        self.flush(out);
+    }
+
+    /// Whether nothing is owed.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.utterances.is_empty()
+    }
+
+    /// How long the oldest unanswered decode has waited.
+    #[must_use]
+    pub fn behind(&self, now: Instant) -> Option<Duration> {
+        let waiting = self.utterances.values().filter(|u| matches!(u.caption, Lane::Open));
+        waiting.filter_map(|u| u.asked_at).map(|at| now.duration_since(at)).max()
+    }
+
+    /// Utterances that were closed since the last call.
+    pub fn take_closed(&mut self) -> Vec<Closed> {
+        mem::take(&mut self.closed)
+    }
+
+    /// Utterances still open, as if each were closed now.
+    #[must_use]
+    pub fn open(&self) -> Vec<Closed> {
+        self.utterances.iter().map(|(id, u)| Closed { utterance: *id, targets: u.settings.targets.clone() }).collect()
+    }
+
+    fn receive_caption(&mut self, caption: Caption, out: &mut Vec<ServerMessage>) {
+        let Some(state) = self.utterances.get_mut(&caption.utterance) else { return };
+        if caption.revision != state.asked || !matches!(state.caption, Lane::Open) {
+            return;
+        }
+        if caption.is_final {
+            caption.committed.clone_into(&mut state.committed);
+            state.caption = Lane::Held(Some(Box::new(ServerMessage::Caption(caption))));
+            return;
+        }
+        state.asked_at = None;
+        let changed = caption.committed != state.committed || caption.tail != state.tail;
+        caption.committed.clone_into(&mut state.committed);
+        caption.tail.clone_into(&mut state.tail);
+        if changed {
+            out.push(ServerMessage::Caption(caption));
+        }
+    }
+
+    fn receive_translation(&mut self, translation: Translation, out: &mut Vec<ServerMessage>) {
+        let Some(state) = self.utterances.get_mut(&translation.utterance) else { return };
+        let Some(lane) = state.translations.iter_mut().find(|l| l.target == translation.target) else { return };
+        if !matches!(lane.lane, Lane::Open) || translation.revision <= lane.shown {
+            return;
+        }
+        lane.shown = translation.revision;
+        if translation.is_final {
+            lane.lane = Lane::Held(Some(Box::new(ServerMessage::Translation(translation))));
+        } else {
+            out.push(ServerMessage::Translation(translation));
+        }
+    }
+
+    /// Lets out what is held behind nothing any more, lane by lane, and forgets utterances that owe nothing.
+    fn flush(&mut self, out: &mut Vec<ServerMessage>) {
+        for state in self.utterances.values_mut() {
+            match mem::take(&mut state.caption) {
+                Lane::Open => break,
+                Lane::Held(message) => {
+                    self.context = tail_of(&state.committed, MAX_CONTEXT_BYTES).to_owned();
+                    out.extend(message.map(|m| *m));
+                    state.caption = Lane::Closed;
+                }
+                Lane::Closed => state.caption = Lane::Closed,
+            }
+        }
+        self.flush_translations(out);
+        while self.utterances.first_entry().is_some_and(|first| !first.get().owes()) {
+            let Some((utterance, state)) = self.utterances.pop_first() else { break };
+            self.closed.push(Closed { utterance, targets: state.settings.targets });
+        }
+    }
+
+    fn flush_translations(&mut self, out: &mut Vec<ServerMessage>) {
+        let mut waiting: Vec<Language> = Vec::new();
+        for state in self.utterances.values_mut() {
+            let caption_out = matches!(state.caption, Lane::Closed);
+            for TargetLane { target, lane, .. } in &mut state.translations {
+                if waiting.contains(target) {
+                    continue;
+                }
+                *lane = match mem::take(lane) {
+                    Lane::Held(message) if caption_out => {
+                        out.extend(message.map(|m| *m));
+                        Lane::Closed
+                    }
+                    other => other,
+                };
+                if !matches!(lane, Lane::Closed) {
+                    waiting.push(target.clone());
+                }
+            }
+        }
+    }
+}
+
+impl Utterance {
+    fn due_kind(&self, partials: bool, now: Instant) -> Option<JobKind> {
+        self.last_entry?;
+        if self.ended {
+            return (self.asked_kind == JobKind::Partial && matches!(self.caption, Lane::Open)).then_some(JobKind::Final);
+        }
+        let free = self.asked_at.is_none_or(|at| now.duration_since(at) >= PARTIAL_TIMEOUT);
+        let first = self.asked == Revision(0);
+        let wanted = if first { self.start_ms + FIRST_PARTIAL_MS } else { self.asked_end_ms + PARTIAL_STEP_MS };
+        (partials && free && self.end_ms >= wanted).then_some(JobKind::Partial)
+    }
+
+    fn ask(
+        &mut self, session: SessionId, utterance: UtteranceId, kind: JobKind, context: &str, now: Instant,
+    ) -> SpeechJob {
+        self.asked = self.asked.next();
+        self.asked_kind = kind;
+        self.asked_at = Some(now);
+        self.asked_end_ms = self.end_ms;
+        SpeechJob {
+            session,
+            utterance,
+            revision: self.asked,
+            kind,
+            last_entry: self.last_entry.unwrap_or(EntryId::START),
+            start_ms: self.start_ms,
+            end_ms: self.end_ms,
+            source: self.settings.source.clone(),
+            targets: self.settings.targets.clone(),
+            committed: self.committed.clone(),
+            tail: self.tail.clone(),
+            context: context.to_owned(),
+            glossary: self.settings.glossary.clone(),
+            trace_parent: String::new(),
+        }
+    }
+
+    fn owes(&self) -> bool {
+        !matches!(self.caption, Lane::Closed) || self.translations.iter().any(|t| !matches!(t.lane, Lane::Closed))
+    }
+
+    fn close_silently(&mut self) {
+        self.caption = Lane::Held(None);
+        for lane in &mut self.translations {
+            lane.lane = Lane::Held(None);
+        }
+    }
+
+    fn fail(&mut self, gap: ServerMessage) {
+        if matches!(self.caption, Lane::Open) {
+            self.close_silently();
+            self.caption = Lane::Held(Some(Box::new(gap)));
+        }
+    }
+
+    fn fail_target(&mut self, target: &Language, gap: ServerMessage) {
+        let lane = self.translations.iter_mut().find(|l| &l.target == target);
+        if let Some(lane) = lane.filter(|l| matches!(l.lane, Lane::Open)) {
+            lane.lane = Lane::Held(Some(Box::new(gap)));
+        }
+    }
+
+    fn give_up(&mut self, id: UtteranceId) {
+        let (from_ms, to_ms, reason) = (self.start_ms, self.end_ms, GapReason::TimedOut);
+        let gap = |target| ServerMessage::Gap { utterance: Some(id), target, from_ms, to_ms, reason };
+        if matches!(self.caption, Lane::Open) {
+            self.fail(gap(None));
+        }
+        for lane in self.translations.iter_mut().filter(|l| matches!(l.lane, Lane::Open)) {
+            lane.lane = Lane::Held(Some(Box::new(gap(Some(lane.target.clone())))));
+        }
+    }
+}
+
+/// The last `max` bytes of `text`, from a word on.
+fn tail_of(text: &str, max: usize) -> &str {
+    let Some(mut from) = text.len().checked_sub(max).filter(|from| *from > 0) else { return text };
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let rest = &text[from..];
+    rest.find(' ').map_or(rest, |space| &rest[space + 1..])
+}
+
+#[cfg(test)]
+mod tests;

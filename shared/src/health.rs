@@ -1,0 +1,156 @@
+//! The health port of every role: `/livez`, `/readyz`, `/health` and `/metrics`.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::shutdown::CancellationToken;
+
+/// What a role knows about itself; clones share it.
+#[derive(Debug, Clone)]
+pub struct Health {
+    role: &'static str,
+    components: Arc<RwLock<BTreeMap<&'static str, bool>>>,
+    registry: Registry,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    role: &'static str,
+    version: &'static str,
+    ready: bool,
+    components: BTreeMap<&'static str, bool>,
+}
+
+impl Health {
+    /// A role that is ready once every one of `components` was [set](Health::set) to true.
+    #[must_use]
+    pub fn new(role: &'static str, components: &[&'static str], registry: Registry) -> Self {
+        let components = components.iter().map(|name| (*name, false)).collect();
+        Self { role, components: Arc::new(RwLock::new(components)), registry }
+    }
+
+    /// Says whether a component works at present.
+    pub fn set(&self, component: &'static str, works: bool) {
+        self.components.write().unwrap_or_else(PoisonError::into_inner).insert(component, works);
+    }
+
+    /// Whether every component works.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.components.read().unwrap_or_else(PoisonError::into_inner).values().all(|works| *works)
+    }
+
+    fn report(&self) -> Report {
+        let components = self.components.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let ready = components.values().all(|works| *works);
+        Report { role: self.role, version: env!("CARGO_PKG_VERSION"), ready, components }
+    }
+
+    /// The routes, for a role that serves them on a listener of its own.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/livez", get(async || "ok\n"))
+            .route("/readyz", get(readyz))
+            .route("/health", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(self.clone())
+    }
+}
+
+async fn readyz(State(health): State<Health>) -> impl IntoResponse {
+    let report = health.report();
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report))
+}
+
+async fn metrics(State(health): State<Health>) -> impl IntoResponse {
+    let mut text = Vec::new();
+    let encoder = TextEncoder::new();
+    match encoder.encode(&health.registry.gather(), &mut text) {
+        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, encoder.format_type().to_owned())], text),
+        Err(error) => {
+            let text = format!("metrics cannot be written: {error}\n").into_bytes();
+            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain".to_owned())], text)
+        }
+    }
+}
+
+/// A bound health port.
+#[derive(Debug)]
+pub struct HealthServer {
+    listener: TcpListener,
+    health: Health,
+}
+
+impl HealthServer {
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(addr: SocketAddr, health: Health) -> std::io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(addr).await?, health })
+    }
+
+    /// Where it listens; tells the port when it was bound to port 0.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    /// When accepting connections fails for good.
+    pub async fn run(self, shutdown: CancellationToken) -> std::io::Result<()> {
+        axum::serve(self.listener, self.health.router()).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    }
+}
+
+/// Asks the health port at `addr` whether its role is ready; what the `health` argument of every role does.
+///
+/// # Errors
+/// When nothing answers there.
+pub async fn probe(addr: SocketAddr) -> std::io::Result<bool> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(addr).await?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut head = [0_u8; 12];
+    stream.read_exact(&mut head).await?;
+    Ok(&head == b"HTTP/1.1 200")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn ready_only_when_every_component_works() {
+        let health = Health::new("test", &["model", "bus"], Registry::new());
+        let server = HealthServer::bind("127.0.0.1:0".parse().unwrap(), health.clone()).await.unwrap();
+        let addr = server.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(server.run(stop.clone()));
+        assert!(!probe(addr).await.unwrap());
+        health.set("model", true);
+        assert!(!probe(addr).await.unwrap());
+        health.set("bus", true);
+        assert!(probe(addr).await.unwrap());
+        stop.cancel();
+        run.await.unwrap().unwrap();
+    }
+}

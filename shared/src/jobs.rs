@@ -1,0 +1,197 @@
+//! What travels on the bus between the roles, and the names of the streams it travels on.
+//!
+//! A job is a small reference; the audio it speaks of lies in `audio:{session}:{utterance}`. All state a worker
+//! needs is in the job or on the bus, so any worker can take any job.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bus::EntryId,
+    ids::{Revision, SessionId, UtteranceId},
+    language::{Language, Source},
+    wire::{Caption, GapReason, GlossaryTerm, Translation},
+};
+
+/// Stream of [`SpeechJob`]s.
+pub const AUDIO_JOBS: &str = "audio_jobs";
+/// Consumer group of the stt-workers on [`AUDIO_JOBS`].
+pub const STT_GROUP: &str = "stt";
+/// Stream of [`TranslationJob`]s.
+pub const TRANSLATION_JOBS: &str = "translation_jobs";
+/// Consumer group of the translation-workers on [`TRANSLATION_JOBS`].
+pub const MT_GROUP: &str = "mt";
+/// Stream of jobs that were delivered more than [`MAX_DELIVERIES`] times, for an operator to read.
+pub const DEAD_LETTERS: &str = "dead_letters";
+
+/// A job delivered more often than this goes to [`DEAD_LETTERS`], and its utterance gets a visible gap.
+pub const MAX_DELIVERIES: u32 = 3;
+/// A job whose worker was silent this long belongs to whoever claims it.
+pub const LEASE: Duration = Duration::from_secs(3);
+/// How often a worker renews the lease of the jobs it holds: three chances within one [`LEASE`].
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long audio, events and state of a silent session stay on the bus: the resume window (120 s) and a reserve.
+pub const SESSION_TTL: Duration = Duration::from_secs(600);
+
+/// Stream with the PCM (16 kHz mono s16le) of one utterance, 200-500 ms an entry.
+#[must_use]
+pub fn audio_stream(session: SessionId, utterance: UtteranceId) -> String {
+    format!("audio:{session}:{utterance}")
+}
+
+/// Stream of [`SessionEvent`]s of one session.
+#[must_use]
+pub fn event_stream(session: SessionId) -> String {
+    format!("events:{session}")
+}
+
+/// Mailbox of one gateway: copies of the events of all the sessions it holds.
+#[must_use]
+pub fn gateway_mailbox(gateway: &str) -> String {
+    format!("mailbox:{gateway}")
+}
+
+/// State: the newest revision asked for of an utterance, as a decimal number. A worker that holds an older one
+/// publishes nothing.
+#[must_use]
+pub fn revision_key(session: SessionId, utterance: UtteranceId) -> String {
+    format!("revision:{session}:{utterance}")
+}
+
+/// State: [`TranslationState`] of an utterance in one target language.
+#[must_use]
+pub fn translation_key(session: SessionId, utterance: UtteranceId, target: &Language) -> String {
+    format!("translation:{session}:{utterance}:{target}")
+}
+
+/// Whether speech goes on after the audio a job names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// The utterance is still being spoken.
+    Partial,
+    /// The whole utterance.
+    Final,
+}
+
+/// One decode of one utterance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpeechJob {
+    /// Session.
+    pub session: SessionId,
+    /// Utterance.
+    pub utterance: UtteranceId,
+    /// Revision this decode will have.
+    pub revision: Revision,
+    /// Partial or final.
+    pub kind: JobKind,
+    /// Last entry of the utterance's audio stream that belongs to this decode.
+    pub last_entry: EntryId,
+    /// Start of the utterance since the session's first sample, milliseconds.
+    pub start_ms: u64,
+    /// End of the audio of this decode, likewise.
+    pub end_ms: u64,
+    /// Language spoken.
+    pub source: Source,
+    /// Languages to translate into.
+    pub targets: Vec<Language>,
+    /// Committed text so far, to force as a prefix.
+    pub committed: String,
+    /// Tail of the newest hypothesis, for the agreement with the next one.
+    pub tail: String,
+    /// Text of the utterance before this one, for context; empty when there is none.
+    pub context: String,
+    /// Terms of the session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub glossary: Vec<GlossaryTerm>,
+    /// W3C trace context of the frame that caused this job; empty when there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trace_parent: String,
+}
+
+/// One caption to translate into one language.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TranslationJob {
+    /// Session.
+    pub session: SessionId,
+    /// Utterance.
+    pub utterance: UtteranceId,
+    /// Revision of the caption.
+    pub revision: Revision,
+    /// Partial or final, as the caption.
+    pub kind: JobKind,
+    /// Start of the utterance since the session's first sample, milliseconds (for a gap).
+    pub start_ms: u64,
+    /// End of the audio of the caption, likewise.
+    pub end_ms: u64,
+    /// Language heard.
+    pub source: Language,
+    /// Language to translate into.
+    pub target: Language,
+    /// Committed source text.
+    pub committed: String,
+    /// Unstable rest of the source text; empty in a final.
+    pub tail: String,
+    /// Terms of the session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub glossary: Vec<GlossaryTerm>,
+    /// W3C trace context; empty when there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trace_parent: String,
+}
+
+/// What a translation-worker leaves for the next job of the same utterance and target.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TranslationState {
+    /// Newest caption revision translated.
+    pub revision: Revision,
+    /// Committed target text, to force as a prefix.
+    pub committed: String,
+    /// Tail of the newest hypothesis.
+    pub tail: String,
+}
+
+/// What the workers tell a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SessionEvent {
+    /// Text heard.
+    Caption(Caption),
+    /// Text translated.
+    Translation(Translation),
+    /// No caption, or (with `target`) no translation, will come for this revision.
+    Gap {
+        /// Utterance.
+        utterance: UtteranceId,
+        /// Revision of the job that was given up.
+        revision: Revision,
+        /// Whether that job was the utterance's final.
+        was_final: bool,
+        /// The target, when a translation was given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<Language>,
+        /// Start of the speech, milliseconds since the session's first sample.
+        from_ms: u64,
+        /// End of the speech, likewise.
+        to_ms: u64,
+        /// Why.
+        reason: GapReason,
+    },
+}
+
+/// Anything the bus carries, as JSON bytes.
+///
+/// # Errors
+/// Only when a value cannot be written as JSON, which none of the types here can cause.
+pub fn encode<T: Serialize>(value: &T) -> Result<bytes::Bytes, serde_json::Error> {
+    serde_json::to_vec(value).map(bytes::Bytes::from)
+}
+
+/// Reads what [`encode`] wrote.
+///
+/// # Errors
+/// When the bytes are not the JSON of a `T`.
+pub fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(bytes)
+}

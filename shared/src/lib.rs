@@ -1,0 +1,36 @@
+//! What two rooms of Subtide need today, and nothing else.
+//!
+//! # Layout
+//! - [`ids`]: names of sessions, utterances and revisions
+//! - [`audio`]: the one PCM format inside Subtide, and its units
+//! - [`language`]: BCP-47 tags
+//! - [`wire`]: the client protocol, `subtide.v1`
+//!
+//! Behind the feature `service`, for the server roles:
+//! - [`jobs`]: what travels on the bus between the roles
+//! - [`bus`]: the only code that knows Redis, and its in-process twin
+//! - [`config`]: the only code that reads the environment
+//! - [`telemetry`]: logs; [`health`]: `/livez`, `/readyz`, `/metrics`
+//! - [`shutdown`], [`backoff`]: how a service stops, and how it tries again
+//!
+//! Absent on purpose: candle, WebSockets, VAD, tokens.
+
+pub mod audio;
+pub mod ids;
+pub mod language;
+pub mod wire;
+
+#[cfg(feature = "service")]
+pub mod backoff;
+#[cfg(feature = "service")]
+pub mod bus;
+#[cfg(feature = "service")]
+pub mod config;
+#[cfg(feature = "service")]
+pub mod health;
+#[cfg(feature = "service")]
+pub mod jobs;
+#[cfg(feature = "service")]
+pub mod shutdown;
+#[cfg(feature = "service")]
+pub mod telemetry;

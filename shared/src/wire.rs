@@ -1,0 +1,365 @@
+//! The client protocol `subtide.v1` on `/v1/stream`, as docs/PROTOCOL.md tells it.
+//!
+//! A client sends one [`ClientMessage::Start`] as text, then PCM in binary frames and further messages as text.
+//! The server answers with [`ServerMessage`]s, each with a growing `event` number.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{Revision, SessionId, UtteranceId},
+    language::{Language, Source},
+};
+
+/// The WebSocket subprotocol a client may ask for.
+pub const SUBPROTOCOL: &str = "subtide.v1";
+/// Largest message a client may send, in bytes: two seconds of 16 kHz mono PCM.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// Most target languages of one session.
+pub const MAX_TARGETS: usize = 16;
+/// Most glossary terms of one session.
+pub const MAX_GLOSSARY_TERMS: usize = 256;
+/// Longest side of a glossary term, in bytes.
+pub const MAX_GLOSSARY_TERM_BYTES: usize = 128;
+
+/// How the client's PCM is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AudioFormat {
+    /// Sample encoding.
+    pub encoding: Encoding,
+    /// Samples per second and channel, 8000 to 48000.
+    pub sample_rate: u32,
+    /// 1 (mono) or 2 (interleaved stereo, mixed down).
+    pub channels: u8,
+}
+
+/// Sample encodings a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encoding {
+    /// Signed 16-bit little-endian.
+    #[serde(rename = "pcm_s16le")]
+    PcmS16le,
+}
+
+/// A word or name and what it is called in a target language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GlossaryTerm {
+    /// As spoken.
+    pub source: String,
+    /// As it must be translated; absent: only a hint for recognition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+/// What a client says in text frames.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientMessage {
+    /// Must come first, once.
+    Start(Start),
+    /// Changes the languages from the next utterance on.
+    Update {
+        /// New source language.
+        #[serde(default)]
+        source: Option<Source>,
+        /// New targets, replacing all earlier ones.
+        #[serde(default)]
+        targets: Option<Vec<Language>>,
+        /// New glossary, replacing the earlier one.
+        #[serde(default)]
+        glossary: Option<Vec<GlossaryTerm>>,
+    },
+    /// Ends the open utterance now; more audio may follow.
+    Finalize {},
+    /// No more audio: everything owed is sent, then `ended`.
+    Stop {},
+    /// A fresh access token.
+    Auth {
+        /// Bearer token.
+        token: String,
+    },
+}
+
+/// The first message of a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// Layout of the binary frames that follow.
+    pub audio: AudioFormat,
+    /// Language spoken; `auto` when absent.
+    #[serde(default)]
+    pub source: Source,
+    /// Languages to translate into; none when absent.
+    #[serde(default)]
+    pub targets: Vec<Language>,
+    /// Whether partial captions are wanted.
+    #[serde(default = "yes")]
+    pub partials: bool,
+    /// Names and terms to recognise and translate in a set way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub glossary: Vec<GlossaryTerm>,
+    /// Token of a session to go on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A server message with its number; numbers grow by one from 1 within a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Growing number.
+    pub event: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub message: ServerMessage,
+}
+
+/// What the server says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// The session is open.
+    Started {
+        /// Its name.
+        session: SessionId,
+        /// Secret that lets this client go on after a broken socket.
+        resume_token: String,
+        /// What the server will take.
+        limits: Limits,
+    },
+    /// An utterance was opened.
+    SpeechStarted {
+        /// Which.
+        utterance: UtteranceId,
+        /// Start of its audio (pre-roll included) since the session's first sample, milliseconds.
+        start_ms: u64,
+    },
+    /// An utterance was closed; its final caption follows.
+    SpeechEnded {
+        /// Which.
+        utterance: UtteranceId,
+        /// End of its audio, milliseconds since the session's first sample.
+        end_ms: u64,
+    },
+    /// Text heard.
+    Caption(Caption),
+    /// Text translated.
+    Translation(Translation),
+    /// All audio up to here is safe on the server and need not be sent again.
+    Ack {
+        /// Milliseconds since the session's first sample.
+        audio_ms: u64,
+    },
+    /// Captions come later than they should.
+    Lag {
+        /// Age of the oldest unanswered decode, milliseconds.
+        behind_ms: u64,
+    },
+    /// Speech that will get no caption, or no translation into `target`.
+    Gap {
+        /// The utterance it belongs to, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        utterance: Option<UtteranceId>,
+        /// The target that gets no translation; absent: there is no caption (and so no translation either).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<Language>,
+        /// Start, milliseconds since the session's first sample.
+        from_ms: u64,
+        /// End, likewise.
+        to_ms: u64,
+        /// Why.
+        reason: GapReason,
+    },
+    /// Something the client asked for will not be done; the session goes on.
+    Warning {
+        /// Stable code.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The session ends now, with a close frame after this.
+    Error(WireError),
+    /// The end of an orderly session; nothing follows.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// Audio received in all, milliseconds.
+        audio_ms: u64,
+        /// Utterances cut in all.
+        utterances: u32,
+    },
+}
+
+/// Text heard in one utterance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Caption {
+    /// Utterance it belongs to.
+    pub utterance: UtteranceId,
+    /// Grows; a later one replaces an earlier one.
+    pub revision: Revision,
+    /// Start of the utterance since the session's first sample, milliseconds.
+    pub start_ms: u64,
+    /// End of the audio this text was heard in, likewise.
+    pub end_ms: u64,
+    /// Language heard.
+    pub language: Language,
+    /// Text that will never change again.
+    pub committed: String,
+    /// The unstable rest; empty when `final`.
+    pub tail: String,
+    /// Whether this is the last word on the utterance.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+}
+
+/// One utterance in one target language.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Translation {
+    /// Utterance it belongs to.
+    pub utterance: UtteranceId,
+    /// Revision of the caption it translates.
+    pub revision: Revision,
+    /// Language translated into.
+    pub target: Language,
+    /// Text that will never change again.
+    pub committed: String,
+    /// The unstable rest; empty when `final`.
+    pub tail: String,
+    /// Whether this is the last word on the utterance in this language.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+}
+
+/// What one session may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Largest message, bytes.
+    pub max_message_bytes: usize,
+    /// Most targets at once.
+    pub max_targets: usize,
+    /// Longest utterance, milliseconds; a longer one is cut at its quietest point.
+    pub max_utterance_ms: u64,
+    /// Session is closed after so long without audio, milliseconds.
+    pub idle_timeout_ms: u64,
+}
+
+/// Why speech got no caption or translation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// Tried several times on several workers, and failed each time.
+    Failed,
+    /// No worker answered in time.
+    TimedOut,
+    /// The queue was full or away too long.
+    Overloaded,
+    /// No model translates from the language heard into this target.
+    NoModel,
+}
+
+/// Why a session ended in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The client sent `stop`.
+    Stopped,
+    /// No audio for too long.
+    Idle,
+    /// This server is going away; connect again.
+    Draining,
+}
+
+/// Why the session could not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireError {
+    /// Stable code.
+    pub code: ErrorCode,
+    /// What is wrong and what to do, for people.
+    pub message: String,
+    /// Whether trying the same again can help.
+    pub retryable: bool,
+    /// When to try again, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// Finds this event in the server's logs.
+    pub trace_id: String,
+}
+
+/// Stable error codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Not JSON, an unknown type or field, or a value out of range.
+    BadMessage,
+    /// Audio or a message came before `start`, or a second `start`.
+    BadOrder,
+    /// Unusable audio: odd byte count, unsupported rate or channels.
+    BadAudio,
+    /// A frame above the size limit.
+    TooLarge,
+    /// Missing, wrong or expired token.
+    Unauthorized,
+    /// No audio for too long.
+    Idle,
+    /// Too much to do at present.
+    Overloaded,
+    /// The queue or another part of the server is away.
+    Unavailable,
+    /// A fault of the server's own.
+    Internal,
+}
+
+impl ErrorCode {
+    /// WebSocket close code that goes with this error (RFC 6455 §7.4, and 4000-4999 for our own).
+    #[must_use]
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::BadMessage | Self::BadOrder | Self::BadAudio => 4400,
+            Self::TooLarge => 1009,
+            Self::Unauthorized => 4401,
+            Self::Idle => 4408,
+            Self::Overloaded | Self::Unavailable => 1013,
+            Self::Internal => 1011,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn retryable(self) -> bool {
+        matches!(self, Self::Idle | Self::Overloaded | Self::Unavailable | Self::Internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_reads_with_defaults() -> Result<(), serde_json::Error> {
+        let text = r#"{"type":"start","audio":{"encoding":"pcm_s16le","sample_rate":16000,"channels":1},"targets":["es"]}"#;
+        let ClientMessage::Start(start) = serde_json::from_str(text)? else { panic!("not a start") };
+        assert!(start.partials);
+        assert_eq!(start.source, Source::Auto);
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_fields_and_types_are_refused_by_name() {
+        let refused = serde_json::from_str::<ClientMessage>(r#"{"type":"start","volume":3}"#);
+        assert!(refused.is_err_and(|e| e.to_string().contains("volume")));
+        let refused = serde_json::from_str::<ClientMessage>(r#"{"type":"shout"}"#);
+        assert!(refused.is_err_and(|e| e.to_string().contains("shout")));
+    }
+
+    #[test]
+    fn an_event_is_flat_json() -> Result<(), serde_json::Error> {
+        let event = Event { event: 7, message: ServerMessage::Ack { audio_ms: 1200 } };
+        assert_eq!(serde_json::to_string(&event)?, r#"{"event":7,"type":"ack","audio_ms":1200}"#);
+        assert_eq!(serde_json::from_str::<Event>(r#"{"event":7,"type":"ack","audio_ms":1200}"#)?, event);
+        Ok(())
+    }
+}
