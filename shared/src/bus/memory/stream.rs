@@ -1,0 +1,147 @@
+//! One stream of the in-process bus, with its consumer groups.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::bus::{Entry, EntryId};
+
+/// Entries in the order of their ids. Waiters are woken by each new entry, and when the stream goes away.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// Never, when `None`.
+    pub(super) expires: Option<Instant>,
+    pub(super) arrived: Arc<Notify>,
+    entries: VecDeque<Entry>,
+    groups: HashMap<Arc<str>, Group>,
+}
+
+/// What the consumers of one group were given.
+#[derive(Default)]
+struct Group {
+    last_delivered: EntryId,
+    pending: BTreeMap<EntryId, Lease>,
+}
+
+struct Lease {
+    consumer: Arc<str>,
+    since: Instant,
+    deliveries: u32,
+}
+
+/// An entry taken over from another consumer.
+pub(super) struct Claimed {
+    pub(super) entry: Entry,
+    pub(super) deliveries: u32,
+}
+
+impl Stream {
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.entries.push_back(entry);
+        self.arrived.notify_waiters();
+    }
+
+    /// Index of the first entry after `id`.
+    fn after(&self, id: EntryId) -> usize {
+        self.entries.partition_point(|entry| entry.id <= id)
+    }
+
+    fn find(&self, id: EntryId) -> Option<&Entry> {
+        self.entries.binary_search_by_key(&id, |entry| entry.id).ok().and_then(|index| self.entries.get(index))
+    }
+
+    pub(super) fn range(&self, after: EntryId, last: EntryId, count: usize) -> Vec<Entry> {
+        let entries = self.entries.range(self.after(after)..);
+        entries.take_while(|entry| entry.id <= last).take(count).cloned().collect()
+    }
+
+    /// Creates `group`, from the first entry, when it is absent.
+    pub(super) fn create_group(&mut self, group: &Arc<str>) {
+        self.groups.entry(group.clone()).or_default();
+    }
+
+    /// Leases up to `count` entries that nobody of `group` was given yet to `consumer`.
+    pub(super) fn take(&mut self, group: &Arc<str>, consumer: &Arc<str>, count: usize, now: Instant) -> Vec<Entry> {
+        let last = self.groups.get(group).map_or(EntryId::START, |group| group.last_delivered);
+        let taken: Vec<Entry> = self.entries.range(self.after(last)..).take(count).cloned().collect();
+        let group = self.groups.entry(group.clone()).or_default();
+        for entry in &taken {
+            group.last_delivered = entry.id;
+            group.pending.insert(entry.id, Lease { consumer: consumer.clone(), since: now, deliveries: 1 });
+        }
+        taken
+    }
+
+    /// Leases up to `count` pending entries, whose lease is at least `min_idle` old, to `consumer`. The second list
+    /// is of those that are gone from the stream.
+    pub(super) fn reclaim(
+        &mut self,
+        group: &str,
+        consumer: &str,
+        min_idle: Duration,
+        count: usize,
+    ) -> (Vec<Claimed>, Vec<EntryId>) {
+        let (now, consumer) = (Instant::now(), Arc::from(consumer));
+        let idle: Vec<EntryId> = self.groups.get(group).map_or_else(Vec::new, |group| {
+            let idle = group.pending.iter().filter(|(_, lease)| now.duration_since(lease.since) >= min_idle);
+            idle.map(|(id, _)| *id).take(count).collect()
+        });
+        let (found, lost): (Vec<_>, Vec<_>) = idle.into_iter().partition(|id| self.find(*id).is_some());
+        let entries: Vec<Entry> = found.into_iter().filter_map(|id| self.find(id).cloned()).collect();
+        let Some(group) = self.groups.get_mut(group) else { return (Vec::new(), Vec::new()) };
+        for id in &lost {
+            group.pending.remove(id);
+        }
+        let claim = |entry: Entry| {
+            let lease = group.pending.get_mut(&entry.id)?;
+            *lease = Lease { consumer: Arc::clone(&consumer), since: now, deliveries: lease.deliveries + 1 };
+            Some(Claimed { entry, deliveries: lease.deliveries })
+        };
+        (entries.into_iter().filter_map(claim).collect(), lost)
+    }
+
+    pub(super) fn renew(&mut self, group: &str, consumer: &str, ids: &[EntryId]) {
+        let Some(group) = self.groups.get_mut(group) else { return };
+        for id in ids {
+            if let Some(lease) = group.pending.get_mut(id).filter(|lease| *lease.consumer == *consumer) {
+                lease.since = Instant::now();
+            }
+        }
+    }
+
+    /// Whether this call is the one that acknowledged the entry.
+    pub(super) fn acknowledge(&mut self, group: &str, id: EntryId) -> bool {
+        self.groups.get_mut(group).is_some_and(|group| group.pending.remove(&id).is_some())
+    }
+
+    /// Lag, pending and the oldest id of either; `None` when there is no such group.
+    pub(super) fn depth(&self, group: &str) -> Option<(usize, usize, Option<EntryId>)> {
+        let group = self.groups.get(group)?;
+        let unread = self.after(group.last_delivered);
+        let first_unread = self.entries.get(unread).map(|entry| entry.id);
+        let oldest = group.pending.keys().next().copied().or(first_unread);
+        Some((self.entries.len() - unread, group.pending.len(), oldest))
+    }
+
+    /// Removes what every group has read and acknowledged; without any group, nothing.
+    pub(super) fn trim_acknowledged(&mut self) -> usize {
+        let kept_from = |group: &Group| match group.pending.keys().next() {
+            Some(oldest) => self.entries.partition_point(|entry| entry.id < *oldest),
+            None => self.after(group.last_delivered),
+        };
+        let done = self.groups.values().map(kept_from).min().unwrap_or(0);
+        self.entries.drain(..done);
+        done
+    }
+}
+
+impl Drop for Stream {
+    /// Whoever waits on this stream must look for the one that takes its place.
+    fn drop(&mut self) {
+        self.arrived.notify_waiters();
+    }
+}
