@@ -1,0 +1,155 @@
+/**
+ * What the page says when something is not as it should be: what happened, and what to do next. No DOM.
+ *
+ * @import { Notice } from './captions.js'
+ * @import { CaptureFault } from './capture.js'
+ * @import { Closed } from './link.js'
+ * @import { GapReason } from './protocol.js'
+ */
+
+/**
+ * @typedef {object} Message
+ * @property {'info' | 'warning' | 'error'} tone
+ * @property {string} title
+ * @property {string} text
+ * @property {string} [detail] For whoever looks after the server.
+ */
+
+/** @type {Record<CaptureFault, Message>} */
+const CAPTURE = {
+  insecure: {
+    tone: 'error',
+    title: 'The browser keeps the microphone from this page',
+    text: 'Microphones work only on https:// pages and on this machine itself. Open the page at http://127.0.0.1 or through the tunnel’s https address.',
+  },
+  unsupported: {
+    tone: 'error',
+    title: 'This browser cannot capture audio',
+    text: 'A current Chrome, Edge, Firefox or Safari can. Open this page in one of them.',
+  },
+  denied: {
+    tone: 'error',
+    title: 'No permission to use the microphone',
+    text: 'Allow the microphone for this page (the icon beside the address), then press Start again.',
+  },
+  missing: {
+    tone: 'error',
+    title: 'No microphone found',
+    text: 'Plug one in or switch it on in the system’s sound settings, then press Start again.',
+  },
+  busy: {
+    tone: 'error',
+    title: 'The microphone is in use',
+    text: 'Another program holds it. Close that program, then press Start again.',
+  },
+  failed: {
+    tone: 'error',
+    title: 'The microphone could not be opened',
+    text: 'Press Start to try again; if it stays so, reload the page.',
+  },
+};
+
+/** Said when the microphone goes away while it is in use. @type {Message} */
+export const MICROPHONE_GONE = {
+  tone: 'warning',
+  title: 'The microphone was disconnected',
+  text: 'What was said before is being captioned. Plug it in again and press Start to go on.',
+};
+
+/** @param {CaptureFault} fault @returns {Message} */
+export function captureMessage(fault) {
+  return CAPTURE[fault];
+}
+
+/** @type {Record<Closed['cause'], Omit<Message, 'tone'> | null>} */
+const CLOSED = {
+  stopped: null,
+  ended: null,
+  error: null,
+  unauthorized: {
+    title: 'This server asks for an access token',
+    text: 'Signing in from the browser is not built yet, so this page cannot give one. On this machine “subtide serve” needs no token; a program can send one as a bearer token.',
+  },
+  forbidden: {
+    title: 'This server does not take sessions from this page',
+    text: 'Open the page at the address its operator gave you.',
+  },
+  overloaded: {
+    title: 'The server is full',
+    text: 'It has as many sessions as it can caption in time. Try again in a minute.',
+  },
+  refused: {
+    title: 'The server refused the session',
+    text: 'Something other than a Subtide gateway may be answering. Reload the page and try again.',
+  },
+  unreachable: {
+    title: 'The server cannot be reached',
+    text: 'Check that it is running and that this machine is online, then press Start again.',
+  },
+  lost: {
+    title: 'The connection was lost',
+    text: 'Words spoken since may be missing here. Press Start to go on in a new session; these captions stay.',
+  },
+  too_slow: {
+    title: 'The connection is too slow for the audio',
+    text: 'Half a minute of speech was waiting to be sent, and that part is lost. Find a better connection, then press Start.',
+  },
+  silent: {
+    title: 'The server did not answer in time',
+    text: 'It may be starting up or overloaded. Try again in a minute.',
+  },
+};
+
+/** @param {Closed} closed @returns {Message | null} null when there is nothing to say, or the server has said it */
+export function closedMessage({ cause, code, reason }) {
+  const message = CLOSED[cause];
+  if (!message) return null;
+  const detail = code > 1000 ? [`close code ${code}`, reason].filter(Boolean).join(': ') : '';
+  return { tone: cause === 'overloaded' ? 'warning' : 'error', ...message, ...(detail && { detail }) };
+}
+
+/** @param {Notice} notice @returns {Message} */
+export function noticeMessage(notice) {
+  if (notice.kind === 'warning') return { tone: 'warning', title: 'Not everything can be done', text: notice.message };
+  if (notice.kind === 'ended') {
+    return notice.code === 'idle'
+      ? { tone: 'info', title: 'The session ended after a long silence', text: 'Press Start to go on.' }
+      : { tone: 'info', title: 'The server is restarting', text: 'Press Start to go on in a new session; these captions stay.' };
+  }
+  const wait = notice.retryAfterMs > 0 ? ` in ${Math.ceil(notice.retryAfterMs / 1000)} s` : '';
+  return {
+    tone: 'error',
+    title: 'The session was ended by an error',
+    text: notice.retryable ? `${sentence(notice.message)} Press Start to try again${wait}.` : sentence(notice.message),
+    detail: `${notice.code}, trace ${notice.traceId}`,
+  };
+}
+
+/** @type {Record<GapReason, string>} */
+const GAPS = {
+  failed: 'recognition failed several times',
+  timed_out: 'no answer came in time',
+  overloaded: 'the server had too much to do',
+};
+
+/** @param {number} startMs @param {number} endMs @param {GapReason} reason */
+export function gapText(startMs, endMs, reason) {
+  const seconds = Math.max(0.1, (endMs - startMs) / 1000).toFixed(1);
+  return `${seconds} s of speech could not be captioned: ${GAPS[reason] ?? reason}`;
+}
+
+/** @param {number} ms since the session's first sample @returns {string} such as 1:02:03 or 2:03 */
+export function clock(ms) {
+  const seconds = Math.floor(ms / 1000);
+  const two = (/** @type {number} */ n) => String(n).padStart(2, '0');
+  const minutes = Math.floor(seconds / 60);
+  const tail = two(seconds % 60);
+  return minutes < 60 ? `${minutes}:${tail}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${tail}`;
+}
+
+/** A server message is lower case and without full stop; a reader gets a sentence. @param {string} text */
+function sentence(text) {
+  const trimmed = text.trim();
+  const whole = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+}

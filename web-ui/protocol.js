@@ -1,0 +1,54 @@
+/**
+ * The client protocol `subtide.v1` as this page speaks it: names and shapes only, no code beyond constants.
+ * The Rust side of the same contract is `shared::wire`.
+ *
+ * @typedef {{ encoding: 'pcm_s16le', sample_rate: number, channels: 1 | 2 }} AudioFormat
+ *
+ * @typedef {object} StartMessage Must come first, once.
+ * @property {'start'} type
+ * @property {AudioFormat} audio
+ * @property {string} source BCP-47 tag, or `auto`.
+ * @property {string[]} targets BCP-47 tags.
+ * @property {boolean} [partials]
+ * @property {string} [resume]
+ *
+ * @typedef {{ type: 'update', source?: string, targets?: string[] }} UpdateMessage
+ * @typedef {StartMessage | UpdateMessage | { type: 'finalize' } | { type: 'stop' }} ClientMessage
+ *
+ * @typedef {{ max_message_bytes: number, max_targets: number, max_utterance_ms: number, idle_timeout_ms: number }} Limits
+ *
+ * @typedef {{ type: 'started', session: string, resume_token: string, limits: Limits }} Started
+ * @typedef {{ type: 'speech_started', utterance: number, start_ms: number }} SpeechStarted
+ * @typedef {{ type: 'speech_ended', utterance: number, end_ms: number }} SpeechEnded
+ * @typedef {{ type: 'caption', utterance: number, revision: number, start_ms: number, end_ms: number, language: string,
+ *   committed: string, tail: string, final: boolean }} Caption
+ * @typedef {{ type: 'translation', utterance: number, revision: number, target: string,
+ *   committed: string, tail: string, final: boolean }} Translation
+ * @typedef {{ type: 'ack', audio_ms: number }} Ack
+ * @typedef {{ type: 'lag', behind_ms: number }} Lag
+ * @typedef {'failed' | 'timed_out' | 'overloaded'} GapReason
+ * @typedef {{ type: 'gap', utterance?: number, from_ms: number, to_ms: number, reason: GapReason }} Gap
+ * @typedef {{ type: 'warning', code: string, message: string }} Warning
+ * @typedef {'bad_message' | 'bad_order' | 'bad_audio' | 'too_large' | 'unauthorized' | 'idle' | 'overloaded' |
+ *   'unavailable' | 'internal'} ErrorCode
+ * @typedef {{ type: 'error', code: ErrorCode, message: string, retryable: boolean, retry_after_ms?: number,
+ *   trace_id: string }} WireError
+ * @typedef {{ type: 'ended', reason: 'stopped' | 'idle' | 'draining', audio_ms: number, utterances: number }} Ended
+ *
+ * @typedef {Started | SpeechStarted | SpeechEnded | Caption | Translation | Ack | Lag | Gap | Warning | WireError |
+ *   Ended} ServerMessage
+ * @typedef {{ event: number } & ServerMessage} ServerEvent A server message with its growing number.
+ */
+
+/** The WebSocket subprotocol asked for. */
+export const SUBPROTOCOL = 'subtide.v1';
+
+/** Where the stream is, on the origin that served this page. */
+export const STREAM_PATH = '/v1/stream';
+
+/** Most targets of one session, until the server's `limits` say otherwise. */
+export const MAX_TARGETS = 16;
+
+/** Sample rates the server takes, in hertz. */
+export const MIN_SAMPLE_RATE = 8000;
+export const MAX_SAMPLE_RATE = 48000;

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { nameOf, parseTag } from '../languages.js';
+import { clock, closedMessage, gapText, noticeMessage } from '../messages.js';
+
+test('tags are put into canonical case and nonsense is refused', () => {
+  assert.equal(parseTag(' PT-br '), 'pt-BR');
+  assert.equal(parseTag('zh-hant'), 'zh-Hant');
+  for (const nonsense of ['', 'not a tag', 'e', 'x'.repeat(60)]) assert.equal(parseTag(nonsense), null);
+});
+
+test('languages are named in themselves, and unknown ones by their tag', () => {
+  assert.equal(nameOf('es'), 'Español');
+  assert.equal(nameOf('ar'), 'العربية');
+  assert.equal(nameOf('qaa'), 'Qaa');
+});
+
+test('times read like a clock', () => {
+  assert.deepEqual([0, 59_999, 60_000, 3_723_000].map(clock), ['0:00', '0:59', '1:00', '1:02:03']);
+});
+
+test('a gap says how long it is and why', () => {
+  assert.match(gapText(1000, 3500, 'overloaded'), /^2\.5 s .* too much to do$/);
+});
+
+test('an error says what to do next and how to find it in the logs', () => {
+  const notice = { key: '0:1', kind: /** @type {const} */ ('error'), code: 'overloaded', message: 'every worker is busy', retryable: true, retryAfterMs: 2500, traceId: 'abc' };
+  const message = noticeMessage(notice);
+  assert.equal(message.text, 'Every worker is busy. Press Start to try again in 3 s.');
+  assert.equal(message.detail, 'overloaded, trace abc');
+  assert.equal(noticeMessage({ ...notice, retryable: false }).text, 'Every worker is busy.');
+});
+
+test('a stop that was asked for is no message; a broken connection is, with its close code', () => {
+  assert.equal(closedMessage({ cause: 'stopped', code: 1000, reason: '' }), null);
+  assert.equal(closedMessage({ cause: 'lost', code: 1006, reason: '' })?.detail, 'close code 1006');
+  assert.match(closedMessage({ cause: 'unauthorized', code: 0, reason: '' })?.title ?? '', /token/);
+});
