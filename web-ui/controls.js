@@ -25,6 +25,8 @@ const FLOOR_DB = 60;
  * @property {() => void} languages source or targets have changed
  */
 
+const THEME_SIGNS = { auto: '◐', light: '☀', dark: '☾' };
+
 /** @type {Record<Phase, { text: string, button: string }>} */
 const PHASES = {
   idle: { text: 'Not listening', button: 'Start' },
@@ -101,7 +103,7 @@ export class Controls {
 
   /** @param {number} behindMs 0 when captions keep up */
   lag(behindMs) {
-    const text = behindMs > 0 ? `Captions are ${(behindMs / 1000).toFixed(1)} s behind; nothing is lost` : '';
+    const text = behindMs > 0 ? `Captions are ${(behindMs / 1000).toFixed(1)} s behind` : '';
     if (this.#lag.textContent !== text) this.#lag.textContent = text;
   }
 
@@ -207,7 +209,9 @@ export class Controls {
     root.style.setProperty('--scale', String(SCALES[scale] ?? 1));
     if (theme === 'auto') delete root.dataset.theme;
     else root.dataset.theme = theme;
-    this.#theme.textContent = `Theme: ${theme}`;
+    this.#theme.textContent = THEME_SIGNS[theme];
+    this.#theme.setAttribute('aria-label', `Theme: ${theme}`);
+    this.#theme.title = `Theme: ${theme}`;
     byId('smaller', HTMLButtonElement).disabled = scale === 0;
     byId('larger', HTMLButtonElement).disabled = scale === SCALES.length - 1;
     save(this.#settings);

@@ -133,7 +133,7 @@ export class Link {
         this.#to('open');
       }
     } else if (event.type === 'error') {
-      this.#cause = event.code === 'unauthorized' ? 'unauthorized' : 'error';
+      this.#cause = 'error';
     } else if (event.type === 'ended') {
       this.#cause = event.reason === 'stopped' ? 'stopped' : 'ended';
     }

@@ -108,7 +108,7 @@ function heard({ pcm, peak, samples }, sampleRate) {
   samplesSent += samples;
   audioClock.mark((samplesSent / sampleRate) * 1000, performance.now());
   link?.send(pcm);
-  controls.level(peak);
+  if (phase === 'open' || phase === 'connecting') controls.level(peak);
 }
 
 /** Lets the microphone go, and waits for the words owed. */

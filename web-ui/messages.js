@@ -104,7 +104,7 @@ const CLOSED = {
 export function closedMessage({ cause, code, reason }) {
   const message = CLOSED[cause];
   if (!message) return null;
-  const detail = code > 1000 ? [`close code ${code}`, reason].filter(Boolean).join(': ') : '';
+  const detail = cause === 'lost' ? [`close code ${code}`, reason].filter(Boolean).join(': ') : '';
   return { tone: cause === 'overloaded' ? 'warning' : 'error', ...message, ...(detail && { detail }) };
 }
 
@@ -112,10 +112,9 @@ export function closedMessage({ cause, code, reason }) {
 export function noticeMessage(notice) {
   if (notice.kind === 'warning') return { tone: 'warning', title: 'Not everything can be done', text: notice.message };
   if (notice.kind === 'ended') {
-    return notice.code === 'idle'
-      ? { tone: 'info', title: 'The session ended after a long silence', text: 'Press Start to go on.' }
-      : { tone: 'info', title: 'The server is restarting', text: 'Press Start to go on in a new session; these captions stay.' };
+    return { tone: 'info', title: 'The server is restarting', text: 'Press Start to go on in a new session; these captions stay.' };
   }
+  if (notice.code === 'idle') return { tone: 'info', title: 'The session ended: no sound for a long time', text: 'Press Start to go on.' };
   const wait = notice.retryAfterMs > 0 ? ` in ${Math.ceil(notice.retryAfterMs / 1000)} s` : '';
   return {
     tone: 'error',

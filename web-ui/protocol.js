@@ -33,7 +33,7 @@
  *   'unavailable' | 'internal'} ErrorCode
  * @typedef {{ type: 'error', code: ErrorCode, message: string, retryable: boolean, retry_after_ms?: number,
  *   trace_id: string }} WireError
- * @typedef {{ type: 'ended', reason: 'stopped' | 'idle' | 'draining', audio_ms: number, utterances: number }} Ended
+ * @typedef {{ type: 'ended', reason: 'stopped' | 'draining', audio_ms: number, utterances: number }} Ended
  *
  * @typedef {Started | SpeechStarted | SpeechEnded | Caption | Translation | Ack | Lag | Gap | Warning | WireError |
  *   Ended} ServerMessage

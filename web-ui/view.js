@@ -106,13 +106,17 @@ export class Transcript {
   /** @type {Map<string, SpeechView | GapView>} */
   #views = new Map();
   #following = true;
+  /** Where the page was scrolled to last: only a reader goes up. */
+  #top = 0;
   /** @type {string | null} newest line when the reader scrolled back */
   #leftAt = null;
 
   constructor() {
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     this.#jump.addEventListener('click', () => this.follow());
-    new ResizeObserver(() => this.#keepUp()).observe(this.#scroller);
+    const grown = new ResizeObserver(() => this.#keepUp());
+    grown.observe(this.#scroller);
+    grown.observe(this.#list);
   }
 
   /**
@@ -174,18 +178,23 @@ export class Transcript {
 
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    const atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
-    if (atEnd) {
+    const up = scrollTop < this.#top;
+    this.#top = scrollTop;
+    if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) {
       this.follow();
       return;
     }
+    // Text that grew since the page was last moved also leaves the end behind, and is no wish of the reader.
+    if (!up) return;
     if (this.#following) this.#leftAt = [...this.#views.keys()].at(-1) ?? null;
     this.#following = false;
     this.#jump.hidden = false;
   }
 
   #keepUp() {
-    if (this.#following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (!this.#following) return;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#top = this.#scroller.scrollTop;
   }
 
   /** @param {readonly Line[]} lines */

@@ -108,7 +108,7 @@ test('after the link is gone nothing waits any more, and what was heard stays', 
   ]);
 });
 
-test('errors, warnings and an idle end are told once; a stop that was asked for is not', () => {
+test('errors, warnings and a server going away are told once; a stop that was asked for is not', () => {
   const captions = new Captions();
   captions.apply(started('a'));
   /** @type {ServerEvent} */
@@ -117,11 +117,11 @@ test('errors, warnings and an idle end are told once; a stop that was asked for 
   captions.apply(warning);
   captions.apply({ event: 3, type: 'error', code: 'overloaded', message: 'full', retryable: true, retry_after_ms: 2000, trace_id: 't1' });
   captions.apply({ event: 4, type: 'ended', reason: 'stopped', audio_ms: 1, utterances: 0 });
-  captions.apply({ event: 5, type: 'ended', reason: 'idle', audio_ms: 1, utterances: 0 });
+  captions.apply({ event: 5, type: 'ended', reason: 'draining', audio_ms: 1, utterances: 0 });
   assert.deepEqual(captions.notices().map(({ kind, code, retryAfterMs }) => [kind, code, retryAfterMs]), [
     ['warning', 'no_model', 0],
     ['error', 'overloaded', 2000],
-    ['ended', 'idle', 0],
+    ['ended', 'draining', 0],
   ]);
 });
 
