@@ -71,7 +71,9 @@ mod tests {
     #[test]
     fn a_reset_starts_over() {
         let mut backoff = Backoff::new(FIRST, MAX);
-        (0..10).for_each(|_| drop(backoff.next_delay()));
+        for _ in 0..10 {
+            backoff.next_delay();
+        }
         backoff.reset();
         assert!(backoff.next_delay() <= FIRST);
     }

@@ -157,9 +157,15 @@ impl State {
         if !acknowledged {
             return Finished::LeaseLost;
         }
-        effects.publish.into_iter().for_each(|event| drop(self.publish(event)));
-        effects.produce.into_iter().for_each(|job| drop(self.produce(job)));
-        effects.set.into_iter().for_each(|write| self.set(write));
+        for event in effects.publish {
+            self.publish(event);
+        }
+        for job in effects.produce {
+            self.produce(job);
+        }
+        for write in effects.set {
+            self.set(write);
+        }
         Finished::Done
     }
 

@@ -1,0 +1,184 @@
+//! The bus on Redis Streams, version 7.0 or later.
+//!
+//! An entry holds its payload in the field `d`. Besides the names that callers choose there are `seen:{key}` for
+//! idempotency keys and `route:{stream}` for the mailbox of an event stream.
+
+mod error;
+mod link;
+mod readers;
+mod scripts;
+
+use std::{fmt, time::Duration};
+
+use ::redis::cmd;
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use self::{
+    link::Link,
+    readers::{RawEntries, RedisGroupReader, RedisMailboxReader, entry},
+    scripts::{APPEND, DEPTH, PRODUCE, PUBLISH, RECLAIM, RENEW, TRIM, add_produce, add_publish, route_key, ttl_ms},
+};
+use super::{
+    Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, MailboxReader, Produce, Publish,
+    Reclaimed, StateWrite,
+};
+
+/// Oldest version whose streams tell their lag.
+const OLDEST_MAJOR: u32 = 7;
+/// Consumers that hold nothing and were silent this long are removed: each start of a worker adds one.
+const CONSUMER_GONE_AFTER: Duration = Duration::from_secs(3600);
+
+/// A [`Bus`] on a Redis server. Clones share one connection for commands.
+///
+/// A command is tried three times before [`BusError::Unreachable`]. Two things follow when a reply was lost:
+/// [`Bus::finish`] may say [`Finished::LeaseLost`] of a job that this very call finished, and [`Bus::publish`] may
+/// publish twice.
+#[derive(Clone)]
+pub struct RedisBus {
+    link: Link,
+}
+
+impl fmt::Debug for RedisBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBus").field("url", &self.link.url()).finish()
+    }
+}
+
+impl RedisBus {
+    /// Connects to `url` (`redis://[user][:password]@host[:port][/database]`).
+    ///
+    /// # Errors
+    /// When the URL cannot be used, nothing answers there, or what answers is older than Redis 7.0.
+    pub async fn connect(url: &str) -> Result<Self, BusError> {
+        let link = Link::new(url)?;
+        let info: String = link.query(cmd("INFO").arg("server")).await?;
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_none_or(|major| major < OLDEST_MAJOR) {
+            return Err(BusError::TooOld { url: link.url().to_owned(), version: version.to_owned() });
+        }
+        Ok(Self { link })
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[async_trait]
+impl Bus for RedisBus {
+    async fn ping(&self) -> Result<(), BusError> {
+        self.link.query::<String>(&cmd("PING")).await.map(drop)
+    }
+
+    async fn append(&self, stream: &str, payload: Bytes, ttl: Duration) -> Result<EntryId, BusError> {
+        let token: [u8; 8] = rand::random();
+        let mut call = APPEND.key(stream);
+        call.arg(&*payload).arg(&token[..]).arg(ttl_ms(ttl));
+        self.link.invoke::<String>(&call).await?.parse()
+    }
+
+    async fn range(&self, stream: &str, after: EntryId, last: EntryId, count: usize) -> Result<Vec<Entry>, BusError> {
+        if count == 0 || after >= last {
+            return Ok(Vec::new());
+        }
+        let mut range = cmd("XRANGE");
+        range.arg(stream).arg(format!("({after}")).arg(last.to_string()).arg("COUNT").arg(count);
+        let entries: RawEntries = self.link.query(&range).await?;
+        entries.into_iter().map(entry).collect()
+    }
+
+    async fn produce(&self, job: Produce) -> Result<Option<EntryId>, BusError> {
+        let mut call = PRODUCE.prepare_invoke();
+        add_produce(&mut call, &job);
+        self.link.invoke::<Option<String>>(&call).await?.map(|id| id.parse()).transpose()
+    }
+
+    async fn group_reader(&self, stream: &str, group: &str, consumer: &str) -> Result<Box<dyn GroupReader>, BusError> {
+        Ok(Box::new(RedisGroupReader::open(self.link.clone(), stream, group, consumer).await?))
+    }
+
+    async fn reclaim(
+        &self,
+        stream: &str,
+        group: &str,
+        consumer: &str,
+        min_idle: Duration,
+        count: usize,
+    ) -> Result<Reclaimed, BusError> {
+        let mut call = RECLAIM.key(stream);
+        call.arg(group).arg(consumer).arg(whole_ms(min_idle)).arg(count.max(1));
+        let (taken, lost): (Vec<(String, Bytes, u32)>, Vec<String>) = self.link.invoke(&call).await?;
+        let delivery = |(id, payload, deliveries): (String, Bytes, u32)| {
+            Ok(Delivery { stream: stream.into(), group: group.into(), id: id.parse()?, payload, deliveries })
+        };
+        Ok(Reclaimed {
+            deliveries: taken.into_iter().map(delivery).collect::<Result<_, BusError>>()?,
+            lost: lost.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn renew_lease(&self, stream: &str, group: &str, consumer: &str, ids: &[EntryId]) -> Result<(), BusError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut call = RENEW.key(stream);
+        call.arg(group).arg(consumer);
+        for id in ids {
+            call.arg(id.to_string());
+        }
+        self.link.invoke(&call).await
+    }
+
+    async fn finish(&self, job: &Delivery, effects: Effects) -> Result<Finished, BusError> {
+        match self.link.invoke::<String>(&scripts::finish(job, &effects)).await?.as_str() {
+            "done" => Ok(Finished::Done),
+            "lease_lost" => Ok(Finished::LeaseLost),
+            "guard_failed" => Ok(Finished::GuardFailed),
+            _ => Err(BusError::Protocol("finish says neither done nor why not".into())),
+        }
+    }
+
+    async fn publish(&self, event: Publish) -> Result<EntryId, BusError> {
+        let mut call = PUBLISH.prepare_invoke();
+        add_publish(&mut call, &event);
+        self.link.invoke::<String>(&call).await?.parse()
+    }
+
+    async fn depth(&self, stream: &str, group: &str) -> Result<Depth, BusError> {
+        let (lag, pending, age_ms): (u64, u64, u64) = self.link.invoke(DEPTH.key(stream).arg(group)).await?;
+        Ok(Depth { lag, pending, oldest_age: Duration::from_millis(age_ms) })
+    }
+
+    async fn trim_acknowledged(&self, stream: &str) -> Result<u64, BusError> {
+        self.link.invoke(TRIM.key(stream).arg(whole_ms(CONSUMER_GONE_AFTER))).await
+    }
+
+    async fn route(&self, stream: &str, mailbox: &str, ttl: Duration) -> Result<(), BusError> {
+        let mut set = cmd("SET");
+        set.arg(route_key(stream)).arg(mailbox).arg("PX").arg(ttl_ms(ttl));
+        self.link.query(&set).await
+    }
+
+    async fn mailbox(&self, mailbox: &str) -> Result<Box<dyn MailboxReader>, BusError> {
+        Ok(Box::new(RedisMailboxReader::open(self.link.clone(), mailbox).await?))
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, BusError> {
+        self.link.query(cmd("GET").arg(key)).await
+    }
+
+    async fn set(&self, write: StateWrite) -> Result<(), BusError> {
+        let mut set = cmd("SET");
+        set.arg(write.key).arg(&*write.value).arg("PX").arg(ttl_ms(write.ttl));
+        self.link.query(&set).await
+    }
+
+    async fn remove(&self, keys: &[String]) -> Result<(), BusError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.link.query(cmd("UNLINK").arg(keys)).await
+    }
+}

@@ -1,0 +1,84 @@
+//! What Redis answers, as errors of the bus. Nothing here quotes a password, a payload or a reply.
+
+use redis::{Client, ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
+
+use crate::bus::BusError;
+
+/// The address a client connects to, without user and password.
+pub(super) fn shown_address(client: &Client) -> String {
+    let info = client.get_connection_info();
+    let scheme = match info.addr() {
+        ConnectionAddr::TcpTls { .. } => "rediss",
+        ConnectionAddr::Unix(_) => "redis+unix",
+        _ => "redis",
+    };
+    format!("{scheme}://{}/{}", info.addr(), info.redis_settings().db())
+}
+
+/// What of a URL that cannot be parsed may be shown: its scheme and what follows the password.
+pub(super) fn redacted(url: &str) -> String {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    let address = url.rsplit_once('@').map_or("…", |(_, address)| address);
+    let address = address.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{address}")
+}
+
+/// Whether the group, or the stream itself, is not there.
+pub(super) fn is_group_missing(error: &RedisError) -> bool {
+    matches!(error.code(), Some("NOGROUP" | "UNBLOCKED"))
+}
+
+/// Whether the connection manager must be replaced, because it would go on using the connection (or the refusal)
+/// that caused this: it reconnects by itself only when a connection broke.
+pub(super) fn needs_new_connection(error: &RedisError) -> bool {
+    let refused = ErrorKind::Server(ServerErrorKind::ResponseError);
+    let replica = ErrorKind::Server(ServerErrorKind::ReadOnly);
+    error.is_timeout() || [ErrorKind::AuthenticationFailed, refused, replica].contains(&error.kind())
+}
+
+/// The same, for the caller of the bus.
+pub(super) fn describe(url: &str, error: &RedisError) -> BusError {
+    let url = url.to_owned();
+    // Redis repeats the arguments, which hold what people said, of a command it does not know.
+    let detail = error.detail().unwrap_or_default().split(", with args").next().unwrap_or_default();
+    let unreachable = |reason: &str| BusError::Unreachable { url: url.clone(), reason: reason.to_owned() };
+    match (error.code(), error.kind()) {
+        (Some("OOM"), _) => BusError::OutOfMemory,
+        (Some("LOADING"), _) => unreachable("it is still loading its data"),
+        (Some("READONLY"), _) => unreachable("it is a read-only replica; REDIS_URL must name the primary"),
+        (Some("MISCONF"), _) => unreachable("it cannot write to its disk (MISCONF)"),
+        (Some(code @ ("TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "NOREPLICAS" | "UNBLOCKED")), _) => {
+            unreachable(&format!("it answers {code}"))
+        }
+        (Some("NOAUTH" | "WRONGPASS"), _) | (_, ErrorKind::AuthenticationFailed) => {
+            BusError::Url { url, reason: "the server refuses this user name or password".into() }
+        }
+        (Some("NOPERM"), _) => BusError::Url { url, reason: format!("the server denies a permission: {detail}") },
+        (Some(code), _) => BusError::Protocol(format!("{code} {detail}")),
+        (None, ErrorKind::Io) => unreachable(&error.to_string()),
+        (None, ErrorKind::InvalidClientConfig) => BusError::Url { url, reason: detail.to_owned() },
+        (None, _) => BusError::Protocol(error.category().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in [
+            "redis://user:hunter2@host:port/0",
+            "redis://:hunter2@host",
+            "redis://:hunter2",
+            "redis:hunter2@host",
+            "hunter2",
+            "redis://user:hun@ter2@host/with?pass=hunter2",
+        ] {
+            let shown = redacted(url);
+            assert!(!shown.contains("ter2"), "{url} is shown as {shown}");
+        }
+        let client = Client::open("redis://user:hunter2@host:7000/3").unwrap();
+        assert_eq!(shown_address(&client), "redis://host:7000/3");
+    }
+}

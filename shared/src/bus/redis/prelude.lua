@@ -1,0 +1,69 @@
+-- Begins every script: takes keys and arguments one after the other, and the steps that several scripts share.
+-- No script starts with `#!lua`: a Redis that is full refuses those outright, but runs a plain one whose first write
+-- needs no memory (XACK), and that is how accepted work drains.
+local key_index, arg_index = 0, 0
+
+local function key()
+  key_index = key_index + 1
+  return KEYS[key_index]
+end
+
+local function arg()
+  arg_index = arg_index + 1
+  return ARGV[arg_index]
+end
+
+local function set()
+  local name, value, ttl = key(), arg(), arg()
+  redis.call('SET', name, value, 'PX', ttl)
+end
+
+-- Appends an event, and a copy to the mailbox its stream is routed to.
+local function publish()
+  local stream, payload, ttl = key(), arg(), arg()
+  local id = redis.call('XADD', stream, '*', 'd', payload)
+  redis.call('PEXPIRE', stream, ttl)
+  local mailbox = redis.call('GET', 'route:' .. stream)
+  if mailbox then
+    redis.call('XADD', mailbox, 'MAXLEN', '~', 10000, '*', 's', stream, 'i', id, 'd', payload)
+    redis.call('PEXPIRE', mailbox, ttl)
+  end
+  return id
+end
+
+-- Appends a job, and writes its state, unless its idempotency key was seen; false when it was.
+local function produce()
+  local stream, seen = key(), key()
+  local payload, seen_ttl, sets = arg(), arg(), tonumber(arg())
+  local id = false
+  if redis.call('SET', seen, '', 'NX', 'PX', seen_ttl) then
+    id = redis.call('XADD', stream, '*', 'd', payload)
+  end
+  for _ = 1, sets do
+    if id then
+      set()
+    else
+      key_index, arg_index = key_index + 1, arg_index + 2
+    end
+  end
+  return id
+end
+
+local function is_error(reply)
+  return type(reply) == 'table' and reply.err ~= nil
+end
+
+-- The reply to XINFO as a table for each row; none for an absent stream.
+local function rows(...)
+  if redis.call('EXISTS', (select(2, ...))) == 0 then
+    return {}
+  end
+  local found = {}
+  for i, row in ipairs(redis.call('XINFO', ...)) do
+    found[i] = {}
+    for j = 1, #row, 2 do
+      found[i][row[j]] = row[j + 1]
+    end
+  end
+  return found
+end

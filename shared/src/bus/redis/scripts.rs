@@ -1,0 +1,75 @@
+//! The Lua scripts: everything on Redis that takes more than one command is one script, so it happens whole or not
+//! at all.
+
+use std::{sync::LazyLock, time::Duration};
+
+use redis::{Script, ScriptInvocation};
+
+use crate::bus::{Delivery, Effects, Guard, IDEMPOTENCY_TTL, Produce, Publish, StateWrite};
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("prelude.lua"), include_str!($file))));
+    };
+}
+
+script!(APPEND, "append.lua");
+script!(PRODUCE, "produce.lua");
+script!(PUBLISH, "publish.lua");
+script!(FINISH, "finish.lua");
+script!(CREATE_GROUP, "create_group.lua");
+script!(RECLAIM, "reclaim.lua");
+script!(RENEW, "renew.lua");
+script!(DEPTH, "depth.lua");
+script!(TRIM, "trim.lua");
+
+/// Longest time to live, for durations too long for Redis.
+const LONGEST_TTL: Duration = Duration::from_secs(3650 * 86_400);
+
+/// A time to live as Redis takes it; it refuses zero.
+pub(super) fn ttl_ms(ttl: Duration) -> u64 {
+    u64::try_from(ttl.min(LONGEST_TTL).as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Key that routes `stream` to its mailbox. The prelude builds the same.
+pub(super) fn route_key(stream: &str) -> String {
+    format!("route:{stream}")
+}
+
+/// Adds what `set` of the prelude takes.
+fn add_set(call: &mut ScriptInvocation<'_>, write: &StateWrite) {
+    call.key(&write.key).arg(&*write.value).arg(ttl_ms(write.ttl));
+}
+
+/// Adds what `publish` of the prelude takes.
+pub(super) fn add_publish(call: &mut ScriptInvocation<'_>, event: &Publish) {
+    call.key(&event.stream).arg(&*event.payload).arg(ttl_ms(event.ttl));
+}
+
+/// Adds what `produce` of the prelude takes.
+pub(super) fn add_produce(call: &mut ScriptInvocation<'_>, job: &Produce) {
+    call.key(&job.stream).key(format!("seen:{}", job.idempotency_key));
+    call.arg(&*job.payload).arg(ttl_ms(IDEMPOTENCY_TTL)).arg(usize::from(job.set.is_some()));
+    if let Some(write) = &job.set {
+        add_set(call, write);
+    }
+}
+
+/// The call that finishes `job`.
+pub(super) fn finish(job: &Delivery, effects: &Effects) -> ScriptInvocation<'static> {
+    let mut call = FINISH.prepare_invoke();
+    call.key(&*job.stream).arg(&*job.group).arg(job.id.to_string());
+    match &effects.guard {
+        None => call.arg("none"),
+        Some(Guard { key, expected: None }) => call.key(key).arg("absent"),
+        Some(Guard { key, expected: Some(value) }) => call.key(key).arg("equals").arg(&**value),
+    };
+    call.arg(effects.publish.len());
+    effects.publish.iter().for_each(|event| add_publish(&mut call, event));
+    call.arg(effects.produce.len());
+    effects.produce.iter().for_each(|job| add_produce(&mut call, job));
+    call.arg(effects.set.len());
+    effects.set.iter().for_each(|write| add_set(&mut call, write));
+    call
+}
