@@ -1,0 +1,92 @@
+//! What can go wrong with a model.
+
+use std::path::PathBuf;
+
+/// A fault of a model: of its files (at load) or of one request. Never holds spoken or translated text.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ModelError {
+    /// The directory is not there.
+    #[error("no model directory at {}; fetch one with `subtide models pull NAME`", path.display())]
+    NoDirectory {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The directory holds no weights in a format we read.
+    #[error("{} has no model.safetensors; fetch a complete model with `subtide models pull NAME`", path.display())]
+    NoWeights {
+        /// The model directory.
+        path: PathBuf,
+    },
+    /// The directory holds no tokenizer in a format we read.
+    #[error("{} has no {wanted}; fetch a complete model with `subtide models pull NAME`", path.display())]
+    NoTokenizer {
+        /// The model directory.
+        path: PathBuf,
+        /// The file or files that would do.
+        wanted: &'static str,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's word for it.
+        reason: String,
+    },
+    /// A file was read and makes no sense.
+    #[error("{}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it, with the key at fault.
+        reason: String,
+    },
+    /// A tensor is missing or has another shape than the configuration says.
+    #[error("{}: tensor {tensor} {reason}", path.display())]
+    Tensor {
+        /// The model directory.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The device cannot be had.
+    #[error("device {device}: {reason}")]
+    Device {
+        /// As it was asked for.
+        device: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The model was not made for this language.
+    #[error("the model knows no language \"{language}\"; it knows {known}")]
+    Language {
+        /// The language asked for.
+        language: String,
+        /// The languages it has, comma-separated.
+        known: String,
+    },
+    /// A request is larger than the model takes.
+    #[error("{what} has {got}, the model takes at most {limit}")]
+    TooLong {
+        /// What is too long, with its unit.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The most the model takes.
+        limit: usize,
+    },
+    /// The arithmetic failed (out of memory, a shape that does not fit).
+    #[error("the model's computation failed: {0}")]
+    Compute(String),
+    /// The model thread has ended: loading failed, or the process is going down.
+    #[error("the model is not running: it failed to load or is shutting down")]
+    Stopped,
+}
+
+impl From<candle_core::Error> for ModelError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Compute(error.to_string())
+    }
+}
