@@ -1,0 +1,19 @@
+//! From a client's bytes to utterances. All of it is pure: no clock, no I/O, no queue; the session drives it.
+//!
+//! - [`resample`]: the client's PCM becomes 16 kHz mono.
+//! - [`detector`]: "how likely is this frame speech", a trait, with [`earshot`] (default) and [`webrtc`] behind it.
+//! - [`onset`]: how many likely frames make the start of speech.
+//! - [`quiet`]: where speech that is too long is best cut.
+//! - [`segmenter`]: the state machine that opens, streams, cuts and closes utterances.
+
+pub mod detector;
+mod earshot;
+mod onset;
+mod quiet;
+pub mod resample;
+pub mod segmenter;
+mod webrtc;
+
+pub use detector::{DetectorKind, SpeechDetector, UnknownDetector};
+pub use resample::{ResampleError, Resampler};
+pub use segmenter::{Cut, EndReason, Segmenter, SegmenterConfig};
