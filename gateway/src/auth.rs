@@ -28,6 +28,13 @@ impl Identity {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.expires.map(|at| Duration::from_secs(at).saturating_sub(now))
     }
+
+    /// How long ago the token ended; zero while it is good.
+    #[must_use]
+    pub fn expired_for(&self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.expires.map(|at| now.saturating_sub(Duration::from_secs(at))).unwrap_or_default()
+    }
 }
 
 /// Why somebody did not get in. Each message is fit for the person.
@@ -118,8 +125,7 @@ impl Authenticator {
         let Some((key, validation)) = &self.key else {
             return Ok(Identity { subject: "local".to_owned(), expires: None });
         };
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, key, validation).map_err(|e| refusal(e.kind()))?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, validation).map_err(|e| refusal(e.kind()))?.claims;
         let subject = claims.sub.or(claims.user_id).filter(|s| !s.is_empty() && s.len() <= 256);
         let subject = subject.ok_or(AuthError::Invalid("it names nobody (claim sub or user_id)"))?;
         Ok(Identity { subject, expires: Some(claims.exp) })
@@ -135,7 +141,11 @@ impl Authenticator {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().map_err(|_| AuthError::Origin)?;
         let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-        if same || self.allowed_origins.iter().any(|allowed| allowed == origin) { Ok(()) } else { Err(AuthError::Origin) }
+        if same || self.allowed_origins.iter().any(|allowed| allowed == origin) {
+            Ok(())
+        } else {
+            Err(AuthError::Origin)
+        }
     }
 }
 
@@ -148,9 +158,7 @@ fn refusal(kind: &ErrorKind) -> AuthError {
     match kind {
         ErrorKind::ExpiredSignature => AuthError::Expired,
         ErrorKind::InvalidSignature => AuthError::Invalid("its signature is wrong"),
-        ErrorKind::InvalidAlgorithm | ErrorKind::MissingAlgorithm => {
-            AuthError::Invalid("it is not signed with HS256")
-        }
+        ErrorKind::InvalidAlgorithm | ErrorKind::MissingAlgorithm => AuthError::Invalid("it is not signed with HS256"),
         ErrorKind::MissingRequiredClaim(_) => AuthError::Invalid("it has no expiry (claim exp)"),
         ErrorKind::ImmatureSignature => AuthError::Invalid("it is not valid yet (claim nbf)"),
         _ => AuthError::Invalid("it is not a JSON Web Token"),

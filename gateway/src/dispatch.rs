@@ -167,7 +167,8 @@ impl Dispatch {
             SessionEvent::Translation(translation) => self.receive_translation(translation, out),
             SessionEvent::Gap { utterance, revision, was_final, target, from_ms, to_ms, reason } => {
                 let Some(state) = self.utterances.get_mut(&utterance) else { return };
-                let gap = ServerMessage::Gap { utterance: Some(utterance), target: target.clone(), from_ms, to_ms, reason };
+                let gap =
+                    ServerMessage::Gap { utterance: Some(utterance), target: target.clone(), from_ms, to_ms, reason };
                 match target {
                     None if was_final && revision == state.asked => state.fail(gap),
                     Some(target) if was_final => state.fail_target(&target, gap),
@@ -303,7 +304,8 @@ impl Utterance {
     fn due_kind(&self, partials: bool, now: Instant) -> Option<JobKind> {
         self.last_entry?;
         if self.ended {
-            return (self.asked_kind == JobKind::Partial && matches!(self.caption, Lane::Open)).then_some(JobKind::Final);
+            return (self.asked_kind == JobKind::Partial && matches!(self.caption, Lane::Open))
+                .then_some(JobKind::Final);
         }
         let free = self.asked_at.is_none_or(|at| now.duration_since(at) >= PARTIAL_TIMEOUT);
         let first = self.asked == Revision(0);
@@ -312,7 +314,12 @@ impl Utterance {
     }
 
     fn ask(
-        &mut self, session: SessionId, utterance: UtteranceId, kind: JobKind, context: &str, now: Instant,
+        &mut self,
+        session: SessionId,
+        utterance: UtteranceId,
+        kind: JobKind,
+        context: &str,
+        now: Instant,
     ) -> SpeechJob {
         self.asked = self.asked.next();
         self.asked_kind = kind;

@@ -259,7 +259,12 @@ pub trait Bus: fmt::Debug + Send + Sync {
 
     /// Takes over, for `consumer`, at most `count` pending jobs whose holder was silent for `min_idle`.
     async fn reclaim(
-        &self, stream: &str, group: &str, consumer: &str, min_idle: Duration, count: usize,
+        &self,
+        stream: &str,
+        group: &str,
+        consumer: &str,
+        min_idle: Duration,
+        count: usize,
     ) -> Result<Reclaimed, BusError>;
 
     /// Renews the lease of jobs that `consumer` holds. Jobs it no longer holds are left alone.

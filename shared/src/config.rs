@@ -7,9 +7,11 @@ use std::{collections::HashMap, fmt, path::PathBuf, str::FromStr, time::Duration
 
 pub use secrecy::{ExposeSecret, SecretString};
 
+type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Reads keys and collects what is wrong with them.
 pub struct Env {
-    lookup: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    lookup: Lookup,
     faults: Vec<String>,
 }
 

@@ -61,7 +61,6 @@ impl Health {
     }
 
     /// The routes, for a role that serves them on a listener of its own.
-    #[must_use]
     pub fn router(&self) -> Router {
         Router::new()
             .route("/livez", get(async || "ok\n"))

@@ -5,6 +5,7 @@
 //! - [`audio`]: the one PCM format inside Subtide, and its units
 //! - [`language`]: BCP-47 tags
 //! - [`wire`]: the client protocol, `subtide.v1`
+//! - [`agreement`]: which words of a hypothesis may become committed text
 //!
 //! Behind the feature `service`, for the server roles:
 //! - [`jobs`]: what travels on the bus between the roles
@@ -12,9 +13,12 @@
 //! - [`config`]: the only code that reads the environment
 //! - [`telemetry`]: logs; [`health`]: `/livez`, `/readyz`, `/metrics`
 //! - [`shutdown`], [`backoff`]: how a service stops, and how it tries again
+//! - [`consumer`]: the loop in which a worker takes jobs and answers for each; [`worker_process`]: what is around it
+//! - [`models`]: where models lie on disk
 //!
 //! Absent on purpose: candle, WebSockets, VAD, tokens.
 
+pub mod agreement;
 pub mod audio;
 pub mod ids;
 pub mod language;
@@ -27,10 +31,16 @@ pub mod bus;
 #[cfg(feature = "service")]
 pub mod config;
 #[cfg(feature = "service")]
+pub mod consumer;
+#[cfg(feature = "service")]
 pub mod health;
 #[cfg(feature = "service")]
 pub mod jobs;
 #[cfg(feature = "service")]
+pub mod models;
+#[cfg(feature = "service")]
 pub mod shutdown;
 #[cfg(feature = "service")]
 pub mod telemetry;
+#[cfg(feature = "service")]
+pub mod worker_process;

@@ -267,8 +267,6 @@ pub enum GapReason {
 pub enum EndReason {
     /// The client sent `stop`.
     Stopped,
-    /// No audio for too long.
-    Idle,
     /// This server is going away; connect again.
     Draining,
 }
@@ -340,7 +338,8 @@ mod tests {
 
     #[test]
     fn start_reads_with_defaults() -> Result<(), serde_json::Error> {
-        let text = r#"{"type":"start","audio":{"encoding":"pcm_s16le","sample_rate":16000,"channels":1},"targets":["es"]}"#;
+        let text =
+            r#"{"type":"start","audio":{"encoding":"pcm_s16le","sample_rate":16000,"channels":1},"targets":["es"]}"#;
         let ClientMessage::Start(start) = serde_json::from_str(text)? else { panic!("not a start") };
         assert!(start.partials);
         assert_eq!(start.source, Source::Auto);

@@ -104,7 +104,8 @@ fn finals_go_out_in_the_order_of_the_utterances() {
     assert!(receive(&mut d, caption(2, 1, "second", "", true)).is_empty());
     assert!(receive(&mut d, translation(2, 1, "es", true)).is_empty());
     let out = receive(&mut d, caption(1, 1, "first", "", true));
-    let texts: Vec<_> = out.iter().filter_map(|m| if let ServerMessage::Caption(c) = m { Some(&c.committed) } else { None }).collect();
+    let texts: Vec<_> =
+        out.iter().filter_map(|m| if let ServerMessage::Caption(c) = m { Some(&c.committed) } else { None }).collect();
     assert_eq!(texts, ["first", "second"]);
     assert_eq!(out.len(), 2, "the second translation still waits for the first");
     assert_eq!(receive(&mut d, translation(1, 1, "es", true)).len(), 2);
@@ -130,7 +131,15 @@ fn a_given_up_final_becomes_a_gap_and_frees_what_waits() {
     speak(&mut d, 2);
     assert!(receive(&mut d, caption(2, 1, "second", "", true)).is_empty());
     let (utterance, revision, was_final, target) = (UtteranceId(1), Revision(1), true, None);
-    let gap = SessionEvent::Gap { utterance, revision, was_final, target, from_ms: 0, to_ms: 1000, reason: GapReason::Failed };
+    let gap = SessionEvent::Gap {
+        utterance,
+        revision,
+        was_final,
+        target,
+        from_ms: 0,
+        to_ms: 1000,
+        reason: GapReason::Failed,
+    };
     let out = receive(&mut d, gap);
     assert!(matches!(out[0], ServerMessage::Gap { reason: GapReason::Failed, .. }));
     assert!(matches!(out[1], ServerMessage::Caption(_)));

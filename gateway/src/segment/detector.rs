@@ -72,7 +72,8 @@ mod tests {
             let mut detector = kind.build();
             let frame = vec![0; detector.frame_samples()];
             assert!(detector.speech_probability(&frame) < 0.5, "{kind:?} hears speech in silence");
-            let tone: Vec<i16> = (0..detector.frame_samples()).map(|i| if i % 40 < 20 { 9000 } else { -9000 }).collect();
+            let tone: Vec<i16> =
+                (0..detector.frame_samples()).map(|i| if i % 40 < 20 { 9000 } else { -9000 }).collect();
             let heard: Vec<f32> = (0..20).map(|_| detector.speech_probability(&tone)).collect();
             detector.reset();
             detector.speech_probability(&frame);

@@ -1,0 +1,135 @@
+//! A session's audio: from the client's bytes to what must be done about it. Pure.
+
+use bytes::Bytes;
+use shared::{
+    audio::{BYTES_PER_SAMPLE, SAMPLES_PER_MS, samples_to_ms},
+    ids::UtteranceId,
+    wire::AudioFormat,
+};
+
+use crate::{
+    config::GatewayConfig,
+    segment::{Cut, Resampler, Segmenter, SegmenterConfig},
+};
+
+/// PCM gathered before it is appended to the bus: 240 ms. Long enough to keep appends rare, short enough not to be felt.
+const CHUNK_BYTES: usize = 240 * SAMPLES_PER_MS as usize * BYTES_PER_SAMPLE;
+/// Progress that is worth an `ack`.
+const ACK_STEP_MS: u64 = 1000;
+
+/// What the audio leads to, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// An utterance began.
+    Started { utterance: UtteranceId, start_ms: u64 },
+    /// PCM (16 kHz mono s16le) of it, reaching to `end_ms`, is to be stored.
+    Append { utterance: UtteranceId, pcm: Bytes, end_ms: u64 },
+    /// It ended; all its PCM came before.
+    Ended { utterance: UtteranceId, end_ms: u64 },
+    /// All audio up to here needs nothing more from the client.
+    Ack { audio_ms: u64 },
+}
+
+/// Resampler, segmenter and the chunk being gathered.
+pub(super) struct Audio {
+    resampler: Resampler,
+    segmenter: Segmenter,
+    format: AudioFormat,
+    received_bytes: u64,
+    chunk: Vec<u8>,
+    /// One past the last sample of `chunk`.
+    chunk_end: u64,
+    acked_ms: u64,
+}
+
+impl Audio {
+    pub(super) fn new(config: &GatewayConfig, format: AudioFormat) -> Result<Self, String> {
+        let resampler = Resampler::new(format.sample_rate, format.channels).map_err(|e| e.to_string())?;
+        let segmenter = SegmenterConfig {
+            silence_threshold: config.silence_threshold,
+            max_utterance: config.max_utterance,
+            ..SegmenterConfig::default()
+        };
+        let segmenter = Segmenter::new(segmenter, config.vad.build());
+        Ok(Self { resampler, segmenter, format, received_bytes: 0, chunk: Vec::new(), chunk_end: 0, acked_ms: 0 })
+    }
+
+    /// Audio received so far, milliseconds.
+    pub(super) fn received_ms(&self) -> u64 {
+        let frame = u64::from(self.format.channels) * BYTES_PER_SAMPLE as u64;
+        self.received_bytes / frame * 1000 / u64::from(self.format.sample_rate)
+    }
+
+    /// Takes in one binary frame.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Step>, String> {
+        let frame = usize::from(self.format.channels) * BYTES_PER_SAMPLE;
+        if !bytes.len().is_multiple_of(frame) {
+            return Err(format!(
+                "a frame of {} bytes is no whole number of samples; pcm_s16le with {} channel(s) has {frame} bytes a \
+                 sample",
+                bytes.len(),
+                self.format.channels
+            ));
+        }
+        self.received_bytes += bytes.len() as u64;
+        let mut samples = Vec::new();
+        self.resampler.push(bytes, &mut samples);
+        let mut cuts = Vec::new();
+        self.segmenter.push(&samples, &mut cuts);
+        Ok(self.steps(cuts, false))
+    }
+
+    /// Ends the open utterance now; `last` when no more audio will come.
+    pub(super) fn finalize(&mut self, last: bool) -> Vec<Step> {
+        let mut cuts = Vec::new();
+        if last {
+            let mut samples = Vec::new();
+            self.resampler.flush(&mut samples);
+            self.segmenter.push(&samples, &mut cuts);
+        }
+        self.segmenter.finalize(&mut cuts);
+        self.steps(cuts, last)
+    }
+
+    fn steps(&mut self, cuts: Vec<Cut>, last: bool) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for cut in cuts {
+            match cut {
+                Cut::Started { utterance, start_sample } => {
+                    self.chunk_end = start_sample;
+                    steps.push(Step::Started { utterance, start_ms: samples_to_ms(start_sample) });
+                }
+                Cut::Audio { utterance, samples } => {
+                    self.chunk.extend(samples.iter().flat_map(|s| s.to_le_bytes()));
+                    self.chunk_end += samples.len() as u64;
+                    if self.chunk.len() >= CHUNK_BYTES {
+                        self.flush(utterance, &mut steps);
+                    }
+                }
+                Cut::Ended { utterance, end_sample, .. } => {
+                    self.flush(utterance, &mut steps);
+                    steps.push(Step::Ended { utterance, end_ms: samples_to_ms(end_sample) });
+                }
+            }
+        }
+        self.acknowledge(last, &mut steps);
+        steps
+    }
+
+    fn flush(&mut self, utterance: UtteranceId, steps: &mut Vec<Step>) {
+        if !self.chunk.is_empty() {
+            let pcm = Bytes::from(std::mem::take(&mut self.chunk));
+            steps.push(Step::Append { utterance, pcm, end_ms: samples_to_ms(self.chunk_end) });
+        }
+    }
+
+    fn acknowledge(&mut self, last: bool, steps: &mut Vec<Step>) {
+        let waiting = (self.chunk.len() / BYTES_PER_SAMPLE) as u64;
+        let safe = if waiting == 0 { self.segmenter.safe_position() } else { self.chunk_end - waiting };
+        let safe_ms = if last { self.received_ms() } else { samples_to_ms(safe) };
+        if safe_ms >= self.acked_ms + ACK_STEP_MS || (last && safe_ms > self.acked_ms) {
+            self.acked_ms = safe_ms;
+            steps.push(Step::Ack { audio_ms: safe_ms });
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Frames of one WebSocket to and from its session.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
+use shared::wire::{Event, MAX_MESSAGE_BYTES, ServerMessage};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+/// Frames waiting to be written. When it is full the session waits [`SLOW_READER`], then gives the client up.
+const OUTBOX: usize = 256;
+/// A client that takes nothing for so long is cut off.
+const SLOW_READER: Duration = Duration::from_secs(10);
+/// How long a closing handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What came from the client.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A text frame.
+    Text(String),
+    /// A binary frame.
+    Audio(Bytes),
+    /// A sign of life.
+    Pong,
+    /// A frame above [`MAX_MESSAGE_BYTES`]; its size, where it is known.
+    TooLarge(Option<usize>),
+    /// The client went away.
+    Gone,
+}
+
+/// The client does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client reads nothing")]
+pub struct Gone;
+
+/// Splits a socket into its two directions.
+#[must_use]
+pub fn open(socket: WebSocket) -> (Inbox, Outbox) {
+    let (sink, stream) = socket.split();
+    let (sender, receiver) = mpsc::channel(OUTBOX);
+    let writer = tokio::spawn(write(sink, receiver));
+    (Inbox { stream }, Outbox { sender, writer, event: 0 })
+}
+
+/// From the client.
+#[derive(Debug)]
+pub struct Inbox {
+    stream: SplitStream<WebSocket>,
+}
+
+impl Inbox {
+    /// The next frame. Cancel-safe.
+    pub async fn next(&mut self) -> Inbound {
+        let frame = match self.stream.next().await {
+            Some(Ok(frame)) => frame,
+            // The library reads no more after a frame above its own limit; all its other errors mean a broken socket.
+            Some(Err(error)) if error.to_string().contains("too large") || error.to_string().contains("too long") => {
+                return Inbound::TooLarge(None);
+            }
+            Some(Err(_)) | None => return Inbound::Gone,
+        };
+        match frame {
+            Message::Text(text) if text.len() > MAX_MESSAGE_BYTES => Inbound::TooLarge(Some(text.len())),
+            Message::Binary(bytes) if bytes.len() > MAX_MESSAGE_BYTES => Inbound::TooLarge(Some(bytes.len())),
+            Message::Text(text) => Inbound::Text(text.to_string()),
+            Message::Binary(bytes) => Inbound::Audio(bytes),
+            Message::Ping(_) | Message::Pong(_) => Inbound::Pong,
+            Message::Close(_) => Inbound::Gone,
+        }
+    }
+}
+
+/// To the client; numbers the events.
+#[derive(Debug)]
+pub struct Outbox {
+    sender: mpsc::Sender<Message>,
+    writer: JoinHandle<()>,
+    event: u64,
+}
+
+impl Outbox {
+    /// Sends one event.
+    ///
+    /// # Errors
+    /// [`Gone`] when the client did not read for [`SLOW_READER`] or went away.
+    pub async fn send(&mut self, message: ServerMessage) -> Result<(), Gone> {
+        self.event += 1;
+        let event = Event { event: self.event, message };
+        let Ok(text) = serde_json::to_string(&event) else { return Err(Gone) };
+        self.push(Message::Text(text.into())).await
+    }
+
+    /// Sends a ping.
+    ///
+    /// # Errors
+    /// As [`Outbox::send`].
+    pub async fn ping(&self) -> Result<(), Gone> {
+        self.push(Message::Ping(Bytes::new())).await
+    }
+
+    /// Closes with `code` after all that was sent before.
+    pub async fn close(self, code: u16, reason: &'static str) {
+        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let sent = self.push(frame).await;
+        drop(self.sender);
+        if sent.is_ok() && timeout(CLOSE_TIMEOUT + SLOW_READER, self.writer).await.is_err() {
+            tracing::debug!("the client did not take the close frame");
+        }
+    }
+
+    async fn push(&self, message: Message) -> Result<(), Gone> {
+        match timeout(SLOW_READER, self.sender.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
+    }
+}
+
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>) {
+    while let Some(frame) = frames.recv().await {
+        match timeout(SLOW_READER, sink.send(frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The loop in which a worker takes jobs from a group, answers for each, and lets go of none silently.
+//!
+//! - One task a job, [`Consumer::max_in_flight`] at once, so that many jobs reach the model thread together and are
+//!   batched there. A full worker reads no more: what waits stays in the stream, for any worker of the group.
+//! - Leases are renewed every [`HEARTBEAT`]. Jobs of a worker that fell silent are taken over after one [`LEASE`]; so
+//!   is a job of our own whose handler failed and may be tried again.
+//! - A job that was delivered more than [`MAX_DELIVERIES`] times, or can never succeed, is given up in a way that
+//!   somebody sees ([`JobHandler::give_up`]).
+//! - On shutdown reading stops, jobs in hand have [`Consumer::drain`] to finish, and the rest stay pending for a peer.
+
+mod floor;
+mod metrics;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+
+use self::floor::Floor;
+pub use self::metrics::ConsumerMetrics;
+#[cfg(doc)]
+use crate::jobs::{HEARTBEAT, LEASE, MAX_DELIVERIES};
+use crate::{
+    backoff::Backoff,
+    bus::{Bus, BusError, Delivery, EntryId, GroupReader, Produce},
+    health::Health,
+    ids::{Revision, SessionId, UtteranceId},
+    jobs::{self, DEAD_LETTERS, JobKind},
+    language::Language,
+    shutdown::CancellationToken,
+};
+
+/// The component of [`Health`] that a consumer sets: whether the bus answers it.
+pub const BUS: &str = "bus";
+/// How long a worker that stops lets its jobs in hand go on, when its configuration does not say.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+
+/// Longest wait for a job in one read; bounds how long a stop goes unheard.
+const BLOCK: Duration = Duration::from_millis(500);
+/// How often the silent peers' jobs are looked for; a quarter more or less, so that workers take turns.
+const RECLAIM: Duration = Duration::from_secs(1);
+/// How often the depth of the queue is measured.
+const SAMPLE: Duration = Duration::from_secs(1);
+/// How often acknowledged entries are removed from the stream.
+const JANITOR: Duration = Duration::from_secs(10);
+/// Waits after errors of the bus.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What becomes of a job that was handled without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Finished with all its effects.
+    Done,
+    /// Finished without effects: nobody waits for it any more.
+    Superseded,
+    /// Somebody else finished it first; nothing happened.
+    LeaseLost,
+}
+
+/// Why a job was not finished. No spoken text in the messages: they are logged and kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// It stays pending and is tried again after a lease.
+    #[error("{0}")]
+    Retry(String),
+    /// Trying again cannot help: it is given up now.
+    #[error("{0}")]
+    Hopeless(String),
+}
+
+impl From<BusError> for JobError {
+    fn from(error: BusError) -> Self {
+        Self::Retry(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for JobError {
+    /// A payload that is no job: only the position is told, for the rest could quote it.
+    fn from(error: serde_json::Error) -> Self {
+        Self::Hopeless(format!("the payload is not the JSON of a job (column {})", error.column()))
+    }
+}
+
+/// What a worker does with jobs.
+#[async_trait]
+pub trait JobHandler: fmt::Debug + Send + Sync + 'static {
+    /// Whether the job is an utterance's final: of jobs that were read together, finals go first.
+    fn is_final(&self, payload: &[u8]) -> bool;
+
+    /// Does the job and finishes it on the bus. Must be safe to run twice, on two workers, at the same time.
+    ///
+    /// # Errors
+    /// When it is not finished; see [`JobError`].
+    async fn handle(&self, job: &Delivery) -> Result<Outcome, JobError>;
+
+    /// Finishes the job with a dead letter and a gap that the client sees.
+    ///
+    /// # Errors
+    /// When it is not finished; it is then given up again after a lease.
+    async fn give_up(&self, job: &Delivery, reason: &str) -> Result<Outcome, JobError>;
+}
+
+/// Whether the `kind` of a job in JSON is final, without reading the rest.
+#[must_use]
+pub fn is_final(payload: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: JobKind,
+    }
+    jobs::decode::<Kind>(payload).is_ok_and(|job| job.kind == JobKind::Final)
+}
+
+/// A job that was given up, for an operator to read in [`DEAD_LETTERS`]. Which job, and why; never what was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Stream it came from.
+    pub stream: String,
+    /// Its id there.
+    pub entry: EntryId,
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// Why it was given up.
+    pub reason: String,
+    /// What it was about; absent when the payload was no job.
+    pub subject: Option<Subject>,
+}
+
+/// What a job was about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// Session.
+    pub session: SessionId,
+    /// Utterance.
+    pub utterance: UtteranceId,
+    /// Revision.
+    pub revision: Revision,
+    /// Partial or final.
+    pub kind: JobKind,
+    /// Target, for a translation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Language>,
+}
+
+impl DeadLetter {
+    /// The letter for `job`, to be written in the step that acknowledges it. A second one for the same job appends
+    /// nothing.
+    ///
+    /// # Errors
+    /// Never in practice; see [`jobs::encode`].
+    pub fn produce(job: &Delivery, reason: &str, subject: Option<Subject>) -> Result<Produce, serde_json::Error> {
+        let letter = Self {
+            stream: job.stream.to_string(),
+            entry: job.id,
+            deliveries: job.deliveries,
+            reason: reason.to_owned(),
+            subject,
+        };
+        Ok(Produce {
+            stream: DEAD_LETTERS.to_owned(),
+            idempotency_key: format!("dead:{}:{}", job.stream, job.id),
+            payload: jobs::encode(&letter)?,
+            set: None,
+        })
+    }
+}
+
+/// One consumer of a group.
+#[derive(Debug)]
+pub struct Consumer {
+    /// Where the jobs are.
+    pub bus: Arc<dyn Bus>,
+    /// Stream of jobs.
+    pub stream: &'static str,
+    /// Group that shares them.
+    pub group: &'static str,
+    /// Name within the group; no other living consumer may bear it.
+    pub name: String,
+    /// Most jobs handled at once. When a read and a reclaim coincide, at most as many again are held waiting.
+    pub max_in_flight: usize,
+    /// How long jobs in hand may go on after shutdown.
+    pub drain: Duration,
+    /// Its component [`BUS`] is set.
+    pub health: Health,
+    /// What is counted.
+    pub metrics: ConsumerMetrics,
+}
+
+impl Consumer {
+    /// Takes jobs until `shutdown`, then drains. When this future is dropped instead, every job in hand is let go at
+    /// once and stays pending, as if the process had died.
+    pub async fn run<H: JobHandler>(self, handler: Arc<H>, shutdown: CancellationToken) {
+        let drain = self.drain;
+        let floor = Arc::new(Floor::new(self, handler));
+        let let_go = floor.let_go.clone().drop_guard();
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(Arc::clone(&floor).heartbeat());
+        upkeep.spawn(Arc::clone(&floor).sample());
+        upkeep.spawn(Arc::clone(&floor).janitor());
+        if let Some(Some(reader)) = shutdown.run_until_cancelled(floor.connect()).await {
+            tokio::join!(floor.read(reader, &shutdown), floor.reclaim(&shutdown));
+        }
+        floor.jobs.close();
+        if timeout(drain, floor.jobs.wait()).await.is_err() {
+            let left = floor.jobs.len();
+            tracing::warn!(left, "the drain deadline passed; jobs in hand stay pending for another worker");
+            floor.let_go.cancel();
+            floor.jobs.wait().await;
+        }
+        upkeep.shutdown().await;
+        drop(let_go);
+    }
+}
+
+impl<H: JobHandler> Floor<H> {
+    /// Opens a reader, trying until it succeeds.
+    async fn connect(&self) -> Option<Box<dyn GroupReader>> {
+        let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
+        loop {
+            match self.consumer.open_reader().await {
+                Ok(reader) => return Some(reader),
+                Err(error) => self.bus_failed("open a reader", &error, &mut backoff).await,
+            }
+        }
+    }
+
+    async fn read(self: &Arc<Self>, mut reader: Box<dyn GroupReader>, shutdown: &CancellationToken) {
+        let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
+        loop {
+            let Some(free) = shutdown.run_until_cancelled(self.free_slots()).await else { return };
+            // A read is let come to its end, for what it was given would otherwise wait for a reclaim; but a bus that
+            // hangs must not hold up the stop.
+            let overdue = async {
+                shutdown.cancelled().await;
+                sleep(BLOCK * 3).await;
+            };
+            let outcome = tokio::select! {
+                outcome = reader.next(free, BLOCK) => outcome,
+                () = overdue => return,
+            };
+            match outcome {
+                Ok(jobs) => {
+                    backoff.reset();
+                    self.consumer.health.set(BUS, true);
+                    self.start(jobs, shutdown).await;
+                }
+                Err(error) => {
+                    let wait = self.bus_failed("read jobs", &error, &mut backoff);
+                    if shutdown.run_until_cancelled(wait).await.is_none() {
+                        return;
+                    }
+                }
+            }
+            if shutdown.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    async fn reclaim(self: &Arc<Self>, shutdown: &CancellationToken) {
+        loop {
+            let wait = RECLAIM.mul_f64(rand::random_range(0.75..1.25));
+            if shutdown.run_until_cancelled(sleep(wait)).await.is_none() {
+                return;
+            }
+            let free = self.slots.available_permits();
+            if free == 0 {
+                continue;
+            }
+            let Some(outcome) = shutdown.run_until_cancelled(self.consumer.reclaim(free)).await else { return };
+            match outcome {
+                Ok(jobs) => self.start(jobs, shutdown).await,
+                Err(error) => tracing::warn!(%error, "cannot look for jobs of silent workers"),
+            }
+        }
+    }
+
+    async fn bus_failed(&self, what: &str, error: &BusError, backoff: &mut Backoff) {
+        self.consumer.health.set(BUS, false);
+        let wait = backoff.next_delay();
+        tracing::warn!(%error, stream = self.consumer.stream, wait_ms = wait.as_millis(), "cannot {what}; trying again");
+        sleep(wait).await;
+    }
+
+    async fn heartbeat(self: Arc<Self>) {
+        let mut tick = every(jobs::HEARTBEAT);
+        loop {
+            tick.tick().await;
+            let ids = self.held();
+            let Consumer { bus, stream, group, name, .. } = &self.consumer;
+            if !ids.is_empty()
+                && let Err(error) = bus.renew_lease(stream, group, name, &ids).await
+            {
+                tracing::warn!(%error, jobs = ids.len(), "cannot renew the lease of jobs in hand");
+            }
+        }
+    }
+
+    async fn sample(self: Arc<Self>) {
+        let mut tick = every(SAMPLE);
+        loop {
+            tick.tick().await;
+            let Consumer { bus, stream, group, metrics, .. } = &self.consumer;
+            match bus.depth(stream, group).await {
+                Ok(depth) => metrics.set_depth(depth),
+                Err(error) => tracing::debug!(%error, "cannot measure the queue"),
+            }
+        }
+    }
+
+    async fn janitor(self: Arc<Self>) {
+        let mut tick = every(JANITOR);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.consumer.bus.trim_acknowledged(self.consumer.stream).await {
+                tracing::debug!(%error, "cannot remove acknowledged jobs");
+            }
+        }
+    }
+}
+
+impl Consumer {
+    async fn open_reader(&self) -> Result<Box<dyn GroupReader>, BusError> {
+        self.bus.group_reader(self.stream, self.group, &self.name).await
+    }
+
+    async fn reclaim(&self, count: usize) -> Result<Vec<Delivery>, BusError> {
+        let found = self.bus.reclaim(self.stream, self.group, &self.name, jobs::LEASE, count).await?;
+        for id in &found.lost {
+            tracing::error!(stream = self.stream, %id, "a pending job is gone from the stream: nobody can do it any more");
+        }
+        self.metrics.count_reclaimed(found.deliveries.len(), found.lost.len());
+        Ok(found.deliveries)
+    }
+}
+
+/// Ticks now and then every `period`; a missed tick is not made up for.
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut tick = interval(period);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+/// How long ago `start` was, in seconds.
+fn seconds_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64()
+}

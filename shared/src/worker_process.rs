@@ -1,0 +1,197 @@
+//! What stands around the loop of a worker process: its common keys, its health port, its bus and its exit codes.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use prometheus::Registry;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    backoff::Backoff,
+    bus::{Bus, BusError, RedisBus},
+    config::{ConfigError, Env, ExposeSecret, SecretString},
+    health::{Health, HealthServer, probe},
+    shutdown::{self, CancellationToken},
+    telemetry::{self, LogConfig},
+};
+
+/// `REDIS_URL` (or `REDIS_URL_FILE`): where the bus is.
+pub const ENV_REDIS_URL: &str = "REDIS_URL";
+/// Default of [`ENV_REDIS_URL`]: a Redis on this machine.
+pub const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
+/// `HEALTH_BIND`: address of the health port.
+pub const ENV_HEALTH_BIND: &str = "HEALTH_BIND";
+/// Default of [`ENV_HEALTH_BIND`]: this machine only. Set `0.0.0.0` where Prometheus scrapes from another host.
+pub const DEFAULT_HEALTH_BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// `HEALTH_PORT`: number of the health port; each role has its own default.
+pub const ENV_HEALTH_PORT: &str = "HEALTH_PORT";
+
+/// How long a starting worker waits for Redis: longer than a Redis started at the same moment needs.
+const REDIS_PATIENCE: Duration = Duration::from_secs(8);
+/// Component of [`Health`] that says whether the models are loaded.
+pub const MODEL: &str = "model";
+
+/// Why a worker process ends before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The configuration cannot be used. Exit code 64 (`EX_USAGE`).
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A model cannot be loaded. Exit code 66 (`EX_NOINPUT`).
+    #[error("cannot load a model: {0}")]
+    Model(String),
+    /// The bus cannot be reached. Exit code 69 (`EX_UNAVAILABLE`).
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// A metric was registered twice: a fault of our own. Exit code 70 (`EX_SOFTWARE`).
+    #[error("cannot register the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The health port or the signal handlers cannot be had. Exit code 71 (`EX_OSERR`).
+    #[error("cannot {doing}: {error}")]
+    System {
+        /// What was tried.
+        doing: String,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+}
+
+impl Fault {
+    /// The exit code of sysexits.h that fits.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 64,
+            Self::Model(_) => 66,
+            Self::Bus(_) => 69,
+            Self::Metrics(_) => 70,
+            Self::System { .. } => 71,
+        }
+    }
+}
+
+/// The keys that every worker process has.
+#[derive(Debug, Clone)]
+pub struct WorkerProcess {
+    redis_url: SecretString,
+    health_addr: SocketAddr,
+    log: LogConfig,
+}
+
+/// A worker process that can be reached and that reaches its bus.
+#[derive(Debug)]
+pub struct Started {
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// What the health port tells.
+    pub health: Health,
+    /// What `/metrics` tells.
+    pub registry: Registry,
+    /// Cancelled by SIGTERM and SIGINT.
+    pub shutdown: CancellationToken,
+}
+
+impl WorkerProcess {
+    /// Reads `REDIS_URL`, `HEALTH_BIND`, `HEALTH_PORT`, `LOG_LEVEL` and `LOG_FORMAT`.
+    pub fn from_env(env: &mut Env, default_health_port: u16) -> Self {
+        let bind = env.parse_or(ENV_HEALTH_BIND, DEFAULT_HEALTH_BIND);
+        let port = env.parse_or(ENV_HEALTH_PORT, default_health_port);
+        Self {
+            redis_url: env.secret(ENV_REDIS_URL).unwrap_or_else(|| DEFAULT_REDIS_URL.into()),
+            health_addr: SocketAddr::new(bind, port),
+            log: LogConfig::from_env(env, "info"),
+        }
+    }
+
+    /// Starts logging, opens the health port, listens for signals and connects to Redis, for up to 8 seconds.
+    ///
+    /// # Errors
+    /// When one of these cannot be done.
+    pub async fn start(&self, role: &'static str, components: &[&'static str]) -> Result<Started, Fault> {
+        telemetry::init(&self.log);
+        let system = |doing: String| move |error| Fault::System { doing, error };
+        let shutdown = shutdown::on_signal().map_err(system("listen for signals".to_owned()))?;
+        let registry = Registry::new();
+        let health = Health::new(role, components, registry.clone());
+        let port = format!("open the health port {}", self.health_addr);
+        let server = HealthServer::bind(self.health_addr, health.clone()).await.map_err(system(port))?;
+        tracing::info!(role, health = %self.health_addr, "health port open");
+        // Serves until the process ends, for the drain is worth watching too.
+        tokio::spawn(server.run(CancellationToken::new()));
+        let bus = self.connect(&shutdown).await?;
+        tracing::info!(role, "connected to Redis");
+        Ok(Started { bus, health, registry, shutdown })
+    }
+
+    async fn connect(&self, shutdown: &CancellationToken) -> Result<Arc<dyn Bus>, BusError> {
+        let deadline = Instant::now() + REDIS_PATIENCE;
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+        loop {
+            match RedisBus::connect(self.redis_url.expose_secret()).await {
+                Ok(_bus) => return Err(BusError::Protocol("in work".to_owned())), // TEMP
+                Err(error) => {
+                    let wait = backoff.next_delay();
+                    if !error.retryable() || Instant::now() + wait >= deadline {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error, wait_ms = wait.as_millis(), "trying again");
+                    if shutdown.run_until_cancelled(sleep(wait)).await.is_none() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the argument `health` does: exit code 0 when the worker of these keys is ready, else 1.
+    pub async fn ask_health(&self) -> ExitCode {
+        match probe(loopback_of(self.health_addr)).await {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("nothing answers on the health port {}: {error}", self.health_addr);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Says on standard error and in the exit code how a worker process ended.
+pub fn report(outcome: Result<(), Fault>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}
+
+/// Where to reach a socket that was bound to `addr` from the same machine.
+fn loopback_of(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_defaults_and_the_password_of_redis_is_never_printed() {
+        let mut env = Env::of([("REDIS_URL", "redis://:hush@redis:6379"), ("HEALTH_BIND", "0.0.0.0")]);
+        let process = WorkerProcess::from_env(&mut env, 8081);
+        assert!(env.finish().is_ok());
+        assert_eq!(process.health_addr, "0.0.0.0:8081".parse().unwrap());
+        assert_eq!(loopback_of(process.health_addr), "127.0.0.1:8081".parse().unwrap());
+        assert!(!format!("{process:?}").contains("hush"));
+    }
+}
