@@ -1,0 +1,60 @@
+"""Random weights that Python and Rust make alike, so that no weights have to be stored.
+
+A tensor is a stream of splitmix64 numbers that starts at the FNV-1a hash of its name, scaled so that every layer
+keeps the variance of what goes through it. inference/tests/parity_weights/mod.rs is the same in Rust: change both.
+"""
+import numpy as np
+
+BIAS_SCALE = 0.1
+LAYER_FACTOR = 0.5
+ATTENTION_FACTOR = 1.5
+
+
+def name_hash(name):
+    """FNV-1a, 64 bits."""
+    value = 0xCBF29CE484222325
+    for byte in name.encode():
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def uniform(name, count):
+    """`count` numbers in [-1, 1), exact in 24 bits."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(name_hash(name)) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1)
+
+
+def scale(name, shape):
+    """Unit variance for gains, 1 / fan-in for matrices, with two thumbs on the scale so that greedy tokens vary.
+
+    Gains have either sign: a tied output does not echo its input. What layers add is kept small, what attention
+    compares is enlarged: the text so far is not drowned by the layers, and each position looks at something else.
+    """
+    if name.endswith("layer_norm.weight"):
+        return np.float32(np.sqrt(3.0))
+    if name.endswith("bias"):
+        return np.float32(BIAS_SCALE)
+    factor = 1.0
+    if name.endswith(("out_proj.weight", "fc2.weight")):
+        factor = LAYER_FACTOR
+    if name.endswith(("q_proj.weight", "k_proj.weight")):
+        factor = ATTENTION_FACTOR
+    return np.float32(factor * np.sqrt(3.0 / int(np.prod(shape[1:]))))
+
+
+def tensor(name, shape):
+    """The weights of one tensor, float32."""
+    return (uniform(name, int(np.prod(shape))) * scale(name, shape)).reshape(shape)
+
+
+def signal(samples):
+    """A made-up sound at 16 kHz: a beating tone, a rising one, some noise, and a pause."""
+    t = np.arange(samples) / 16000
+    wave = 0.3 * np.sin(2 * np.pi * 220 * t) * (0.5 + 0.5 * np.sin(2 * np.pi * 3 * t))
+    wave += 0.2 * np.sin(2 * np.pi * (400 * t + 300 * t * t)) + 0.05 * uniform("noise", samples)
+    wave[(t >= 1.2) & (t < 1.6)] = 0
+    return wave.astype(np.float32)
