@@ -63,6 +63,8 @@ export class Link {
     this.#socket.onopen = () => this.#open(start);
     this.#socket.onmessage = ({ data }) => this.#receive(data);
     this.#socket.onclose = ({ code, reason }) => void this.#close(code, reason);
+    // A close follows every error and says as much.
+    this.#socket.onerror = () => {};
     this.#deadline(OPEN_TIMEOUT_MS);
     listener.state('connecting');
   }

@@ -79,8 +79,8 @@ const CLOSED = {
     text: 'It has as many sessions as it can caption in time. Try again in a minute.',
   },
   refused: {
-    title: 'The server refused the session',
-    text: 'Something other than a Subtide gateway may be answering. Reload the page and try again.',
+    title: 'The server answers but opened no session',
+    text: 'It may be full, or something on the way does not let WebSockets through. Try again in a minute.',
   },
   unreachable: {
     title: 'The server cannot be reached',

@@ -6,7 +6,8 @@
  */
 
 import assert from 'node:assert/strict';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -14,6 +15,7 @@ import { serve } from './stub-server.mjs';
 
 const pictures = process.argv[2];
 const RATE = 16_000;
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** Four seconds of a tone as a wav file. */
 async function tone() {
@@ -60,7 +62,12 @@ async function scene(name, { dark = false, targets = ['es'], width = 1100, heigh
   page.on('pageerror', (error) => complaints.push(String(error)));
   await page.addInitScript((settings) => localStorage.getItem('subtide.settings') ?? localStorage.setItem('subtide.settings', settings), JSON.stringify({ targets, scale }));
   await page.goto(stub.url);
-  const shot = async (suffix = '') => void (pictures && (await page.screenshot({ path: join(pictures, `${name}${suffix}.png`) })));
+  const shot = async (suffix = '') => {
+    if (pictures) await page.screenshot({ path: join(pictures, `${name}${suffix}.png`) });
+    await page.evaluate(axe);
+    const found = await page.evaluate('axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((n) => n.html).join(" | ")}`))');
+    assert.deepEqual(found, [], `${name}${suffix}: axe finds faults`);
+  };
   await check(page, stub, shot);
   const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.equal(sideways, 0, `${name}: the page scrolls sideways`);
