@@ -28,7 +28,7 @@ impl Piece<'_> {
 }
 
 /// Commits, after `committed`, the pieces on which `previous_tail` and `continuation` (two successive hypotheses for
-/// what follows) agree to the letter, but never the last `hold_back` words of `continuation`.
+/// what follows; the newer as the model wrote it, see [`append`]) agree to the letter, but never the last `hold_back` words of `continuation`.
 #[must_use]
 pub fn agree(committed: &str, previous_tail: &str, continuation: &str, hold_back: usize) -> Agreed {
     let (before, now) = (pieces(previous_tail), pieces(continuation));
@@ -58,17 +58,31 @@ pub fn at_most(agreed: Agreed, committed: &str, words: usize) -> Agreed {
     rest
 }
 
-/// `committed` and what follows it as one text. A space goes between them unless `continuation` opens with closing
-/// punctuation or with the rest of a contraction, or both are written without spaces.
+/// `committed` and a model's `continuation` of it as one text: a leading space says that a new word begins.
 #[must_use]
-pub fn join(committed: &str, continuation: &str) -> String {
+pub fn append(committed: &str, continuation: &str) -> String {
+    let new_word = continuation.starts_with(char::is_whitespace);
     let rest = normalise(continuation);
-    if rest.is_empty() || committed.is_empty() {
-        return if committed.is_empty() { rest } else { committed.to_owned() };
+    let between_characters = committed.ends_with(without_spaces) && rest.starts_with(without_spaces);
+    let space = if new_word && !between_characters { " " } else { "" };
+    put_together(committed, space, &rest)
+}
+
+/// `committed` and a `tail`, or two texts that were heard one after the other, as one. A space goes between them unless
+/// the second opens with closing punctuation or the rest of a contraction, or one of them is written without spaces.
+#[must_use]
+pub fn join(committed: &str, tail: &str) -> String {
+    let rest = normalise(tail);
+    let space = if wants_space(committed, &rest) { " " } else { "" };
+    put_together(committed, space, &rest)
+}
+
+fn put_together(committed: &str, space: &str, rest: &str) -> String {
+    match (committed.is_empty(), rest.is_empty()) {
+        (true, _) => rest.to_owned(),
+        (false, true) => committed.to_owned(),
+        (false, false) => format!("{committed}{space}{rest}"),
     }
-    let asked_for = continuation.starts_with(char::is_whitespace) && !committed.ends_with(without_spaces);
-    let space = if asked_for || wants_space(committed, &rest) { " " } else { "" };
-    format!("{committed}{space}{rest}")
 }
 
 /// `text` trimmed and with single spaces.
@@ -84,7 +98,7 @@ pub fn words(text: &str) -> usize {
 }
 
 /// What `full`, a text found without forcing `committed` as its start, says after it: the rest of `full` behind the
-/// stretch that is nearest to `committed` by edit distance over words (case and punctuation aside).
+/// stretch that is nearest to `committed` by edit distance over words (case and punctuation aside). Made for [`append`].
 #[must_use]
 pub fn stitch(committed: &str, full: &str) -> String {
     let (said, heard) = (pieces(committed), pieces(full));
@@ -101,7 +115,7 @@ pub fn stitch(committed: &str, full: &str) -> String {
         row = next;
     }
     let best = (0..row.len()).min_by_key(|&j| (row[j], j.abs_diff(said.len()))).unwrap_or(0);
-    render(&heard[best..])
+    if best == 0 { format!(" {}", normalise(full)) } else { render(&heard[best..]) }
 }
 
 /// When `text` ends in a phrase said three times or more in a row (a model that fell into a loop): the text up to the
@@ -123,8 +137,7 @@ pub fn without_loop(text: &str) -> Option<String> {
 
 fn split_at(committed: &str, pieces: &[Piece<'_>], at: usize) -> Agreed {
     let (new, rest) = pieces.split_at(at);
-    let space = if new.first().is_some_and(|piece| piece.spaced) { " " } else { "" };
-    Agreed { committed: join(committed, &format!("{space}{}", render(new))), tail: render(rest) }
+    Agreed { committed: append(committed, &render(new)), tail: render(rest).trim_start().to_owned() }
 }
 
 /// How many of `pieces` lie before the last `hold_back` words.
@@ -170,7 +183,7 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
 fn render(pieces: &[Piece<'_>]) -> String {
     let mut text = String::new();
     for piece in pieces {
-        if piece.spaced && !text.is_empty() {
+        if piece.spaced {
             text.push(' ');
         }
         text.push_str(piece.text);
@@ -218,9 +231,10 @@ mod tests {
     #[test]
     fn what_two_hypotheses_share_is_committed_without_the_last_word() {
         assert_eq!(agree("", "", "the cat", 1), agreed("", "the cat"));
-        assert_eq!(agree("", "the cat", "the cat sat", 1), agreed("the cat", "sat"));
-        assert_eq!(agree("the", "cat sat on", "cat sat on", 1), agreed("the cat sat", "on"));
-        assert_eq!(agree("the", "cat sat on", "dog sat on", 1), agreed("the", "dog sat on"));
+        assert_eq!(agree("", "the cat", " the cat sat", 1), agreed("the cat", "sat"));
+        assert_eq!(agree("the", "cat sat on", " cat sat on", 1), agreed("the cat sat", "on"));
+        assert_eq!(agree("the", "cat sat on", " dog sat on", 1), agreed("the", "dog sat on"));
+        assert_eq!(agree("play", "ing on", "ing on", 1), agreed("playing", "on"));
     }
 
     #[test]
@@ -243,6 +257,8 @@ mod tests {
         assert_eq!(join("it", "'s  late"), "it's late");
         assert_eq!(join("你好", "。"), "你好。");
         assert_eq!((join("", " a "), join("a", "  ")), ("a".to_owned(), "a".to_owned()));
+        assert_eq!((append("play", "ing"), append("play", " on")), ("playing".to_owned(), "play on".to_owned()));
+        assert_eq!((append("你好", " 吗"), append("", " a")), ("你好吗".to_owned(), "a".to_owned()));
     }
 
     #[test]
@@ -254,9 +270,9 @@ mod tests {
 
     #[test]
     fn stitching_finds_where_the_committed_text_ends() {
-        assert_eq!(stitch("The cat sat", "the cat, sat on the mat"), "on the mat");
-        assert_eq!(stitch("The big cat sat", "the cat sat on"), "on");
-        assert_eq!(stitch("", "all of it"), "all of it");
+        assert_eq!(stitch("The cat sat", "the cat, sat on the mat"), " on the mat");
+        assert_eq!(stitch("The big cat sat", "the cat sat on"), " on");
+        assert_eq!(stitch("", "all of it"), " all of it");
         assert_eq!(stitch("more than was heard now", "more than"), "");
     }
 

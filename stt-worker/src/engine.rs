@@ -1,0 +1,66 @@
+//! The real transcriber: a speech model on a thread of its own.
+
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use inference::{
+    error::ModelError,
+    model_thread::{BatchLimits, ModelHandle},
+    speech::SpeechModel,
+};
+use shared::audio::SAMPLE_RATE;
+
+use crate::{
+    config::SttConfig,
+    transcriber::{SpeechHypothesis, SpeechRequest, TranscribeError, Transcriber},
+};
+
+/// Audio in one batch, per row: utterances are mostly shorter, so full batches of long ones are cut in two or three
+/// rather than sized for.
+const BATCH_SAMPLES_PER_ROW: usize = 12 * SAMPLE_RATE as usize;
+
+#[derive(Debug)]
+struct Engine {
+    model: ModelHandle<SpeechModel>,
+    window_samples: usize,
+}
+
+/// Loads the model of `config` and warms it up. Takes seconds to minutes; nothing async waits on a lock meanwhile.
+///
+/// # Errors
+/// When a file of the model is missing or wrong, or the device is not there.
+pub async fn load(config: &SttConfig) -> Result<Arc<dyn Transcriber>, ModelError> {
+    let (dir, device) = (config.model_dir.clone(), config.device);
+    let window = Arc::new(OnceLock::new());
+    let told = Arc::clone(&window);
+    let load = move || {
+        let model = SpeechModel::load(&dir, &device)?;
+        told.get_or_init(|| model.window_samples());
+        Ok(model)
+    };
+    let limits = BatchLimits {
+        max_rows: config.max_batch,
+        max_cost: config.max_batch * BATCH_SAMPLES_PER_ROW,
+        // The consumer has at most twice a batch in hand (see `SttWorker`), each job with one request at a time.
+        queue: config.max_batch * 2,
+    };
+    let (model, ready) = ModelHandle::spawn("speech-model", load, limits);
+    ready.await.map_err(|_| ModelError::Stopped)??;
+    let window_samples = window.get().copied().unwrap_or_default();
+    tracing::info!(model = %config.model_dir.display(), device = %config.device, window_samples, "speech model ready");
+    Ok(Arc::new(Engine { model, window_samples }))
+}
+
+#[async_trait]
+impl Transcriber for Engine {
+    async fn transcribe(&self, request: SpeechRequest) -> Result<SpeechHypothesis, TranscribeError> {
+        self.model.submit(request).await.map_err(|error| match error {
+            ModelError::Language { .. } | ModelError::TooLong { .. } => TranscribeError::Impossible(error.to_string()),
+            other => TranscribeError::Failed(other.to_string()),
+        })
+    }
+
+    fn window_samples(&self) -> usize {
+        self.window_samples
+    }
+}

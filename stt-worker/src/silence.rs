@@ -1,0 +1,37 @@
+//! Audio with nothing to hear in it never reaches the model, which would make something up.
+
+use shared::audio::SAMPLE_RATE;
+
+/// Loudness below which nothing is heard, as a root mean square of full scale: -66 dBFS, about the noise floor of a
+/// good microphone in a quiet room and 30 dB below a whisper.
+const FLOOR: f32 = 0.0005;
+/// Stretch whose loudness counts, 100 ms: shorter than any word.
+const STRETCH: usize = SAMPLE_RATE as usize / 10;
+
+/// Whether no stretch of `pcm` is louder than the floor.
+pub(crate) fn is_silent(pcm: &[f32]) -> bool {
+    pcm.chunks(STRETCH).all(|stretch| rms(stretch) < FLOOR)
+}
+
+/// Root mean square of `samples`; zero when there are none.
+pub(crate) fn rms(samples: &[f32]) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred thousand samples at most")]
+    let count = samples.len().max(1) as f32;
+    (samples.iter().map(|s| s * s).sum::<f32>() / count).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_soft_word_in_a_long_silence_is_not_silence() {
+        let mut pcm = vec![0.0001_f32; 16_000 * 10];
+        assert!(is_silent(&pcm));
+        for (i, sample) in pcm[80_000..83_200].iter_mut().enumerate() {
+            *sample = if i % 40 < 20 { 0.003 } else { -0.003 };
+        }
+        assert!(!is_silent(&pcm));
+        assert!(is_silent(&[]));
+    }
+}

@@ -1,0 +1,166 @@
+//! One translation job, from its payload to its acknowledgement.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use shared::{
+    agreement::{Agreed, join, stitch, without_loop},
+    bus::{Bus, Delivery, Effects, Finished},
+    consumer::{self, DeadLetter, JobError, JobHandler, Outcome},
+    jobs::{self, JobKind, TranslationJob, TranslationState, revision_key, translation_key},
+};
+
+use crate::{
+    commit,
+    effects::{of_dead_letter, of_gap, of_translation},
+    pair::Pair,
+    routes::{Route, Routes},
+    sentences::{MAX_WORDS, split},
+    translator::{TranslateError, TranslationRequest, Translator},
+};
+
+/// How often a job is done again because another job of its utterance wrote the state in between. Jobs of one utterance
+/// and target are few at a time, and each conflict means that one of them got through.
+const ATTEMPTS: usize = 4;
+/// A partial whose utterance is so many revisions further on is not translated: the next caption is out already, so
+/// nobody waits for this one. One revision is the normal case: the gateway asks for the next as soon as it has one.
+const STALE_REVISIONS: u32 = 2;
+
+/// Does translation jobs.
+#[derive(Debug)]
+pub(crate) struct TranslationHandler {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) routes: Routes,
+    /// Pairs without a model, which were logged.
+    pub(crate) missing: Mutex<HashSet<Pair>>,
+}
+
+impl From<TranslateError> for JobError {
+    fn from(error: TranslateError) -> Self {
+        match error {
+            TranslateError::Failed(_) => Self::Retry(error.to_string()),
+            TranslateError::Impossible(_) => Self::Hopeless(error.to_string()),
+        }
+    }
+}
+
+#[async_trait]
+impl JobHandler for TranslationHandler {
+    fn is_final(&self, payload: &[u8]) -> bool {
+        consumer::is_final(payload)
+    }
+
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, JobError> {
+        let job: TranslationJob = jobs::decode(&delivery.payload)?;
+        let Some(route) = self.routes.find(&Pair::new(&job.source, &job.target)) else {
+            return self.no_route(delivery, &job).await;
+        };
+        if job.kind == JobKind::Partial && self.overtaken(&job).await? {
+            return self.supersede(delivery).await;
+        }
+        let key = translation_key(job.session, job.utterance, &job.target);
+        for _ in 0..ATTEMPTS {
+            let read = self.bus.get(&key).await?;
+            let state = read.as_deref().and_then(|bytes| jobs::decode::<TranslationState>(bytes).ok());
+            if state.as_ref().is_some_and(|state| state.revision >= job.revision) {
+                return self.supersede(delivery).await;
+            }
+            let text = self.translate(&job, &state.unwrap_or_default(), &route).await?;
+            match self.bus.finish(delivery, of_translation(&job, text, read)?).await? {
+                Finished::Done => return Ok(Outcome::Done),
+                Finished::LeaseLost => return Ok(Outcome::LeaseLost),
+                Finished::GuardFailed => (),
+            }
+        }
+        Err(JobError::Retry(format!("the state of the utterance changed {ATTEMPTS} times meanwhile")))
+    }
+
+    async fn give_up(&self, delivery: &Delivery, reason: &str) -> Result<Outcome, JobError> {
+        let effects = match jobs::decode::<TranslationJob>(&delivery.payload) {
+            Ok(job) => of_dead_letter(delivery, &job, reason)?,
+            // Not a job, so there is nobody to tell but the operator.
+            Err(_) => Effects { produce: vec![DeadLetter::produce(delivery, reason, None)?], ..Effects::default() },
+        };
+        self.finish(delivery, effects, Outcome::Done).await
+    }
+}
+
+impl TranslationHandler {
+    async fn translate(
+        &self,
+        job: &TranslationJob,
+        state: &TranslationState,
+        route: &Route,
+    ) -> Result<Agreed, JobError> {
+        let Route::Through(legs) = route else { return Ok(commit::copy(&job.committed, &job.tail)) };
+        let mut text = join(&job.committed, &job.tail);
+        let mut continuation = String::new();
+        for (at, leg) in legs.iter().enumerate() {
+            let parts = split(&text, MAX_WORDS);
+            if at + 1 < legs.len() {
+                text = whole(leg, parts).await?;
+            } else if parts.len() == 1 {
+                let request = TranslationRequest { text: parts.concat(), prefix: state.committed.clone() };
+                continuation = ask(leg, request).await?;
+            } else {
+                // Which part the committed text ends in is not known, so none of it is forced: its end is found again
+                // in the whole.
+                continuation = stitch(&state.committed, &whole(leg, parts).await?);
+            }
+        }
+        Ok(match job.kind {
+            JobKind::Partial => commit::partial(state, &job.committed, &job.tail, &continuation),
+            JobKind::Final => commit::last(state, &continuation),
+        })
+    }
+
+    /// Whether the utterance is so far on that nobody waits for this partial.
+    async fn overtaken(&self, job: &TranslationJob) -> Result<bool, JobError> {
+        let newest: Option<Bytes> = self.bus.get(&revision_key(job.session, job.utterance)).await?;
+        let newest = newest.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse::<u32>().ok());
+        Ok(newest.is_none_or(|newest| newest >= job.revision.0.saturating_add(STALE_REVISIONS)))
+    }
+
+    /// A pair that no model serves: said once in the log, and in each final's place to the client.
+    async fn no_route(&self, delivery: &Delivery, job: &TranslationJob) -> Result<Outcome, JobError> {
+        let pair = Pair::new(&job.source, &job.target);
+        if self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(pair.clone()) {
+            tracing::error!(%pair, models = ?self.routes.pairs(),
+                "no translation model for this language pair; name one in TRANSLATION_MODELS");
+        }
+        match job.kind {
+            JobKind::Final => self.finish(delivery, of_gap(job)?, Outcome::Done).await,
+            JobKind::Partial => self.supersede(delivery).await,
+        }
+    }
+
+    async fn supersede(&self, delivery: &Delivery) -> Result<Outcome, JobError> {
+        self.finish(delivery, Effects::default(), Outcome::Superseded).await
+    }
+
+    async fn finish(&self, delivery: &Delivery, effects: Effects, outcome: Outcome) -> Result<Outcome, JobError> {
+        match self.bus.finish(delivery, effects).await? {
+            Finished::LeaseLost => Ok(Outcome::LeaseLost),
+            Finished::Done | Finished::GuardFailed => Ok(outcome),
+        }
+    }
+}
+
+/// The translation of all of `parts`, which go to the model together.
+async fn whole(leg: &Arc<dyn Translator>, parts: Vec<String>) -> Result<String, TranslateError> {
+    let requests = parts.into_iter().map(|text| ask(leg, TranslationRequest { text, prefix: String::new() }));
+    let translated = try_join_all(requests).await?;
+    Ok(translated.iter().fold(String::new(), |text, part| join(&text, part)))
+}
+
+/// What the model says, cut where it fell into a loop.
+async fn ask(leg: &Arc<dyn Translator>, request: TranslationRequest) -> Result<String, TranslateError> {
+    let answer = leg.translate(request).await?;
+    let cut = if answer.truncated { without_loop(&answer.text) } else { None };
+    Ok(cut.unwrap_or(answer.text))
+}
