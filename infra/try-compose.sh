@@ -3,10 +3,11 @@
 # daemon of its own, builds the image from host-built binaries, runs three stt-workers and two translation-workers,
 # streams a wav file through the gateway, kills a worker meanwhile, and takes everything down again.
 #
-#   sudo infra/try-compose.sh FILE.wav        on a throw-away machine: it starts a daemon and writes iptables rules
+#   sudo infra/try-compose.sh FILE.wav        on a throw-away machine: it starts a daemon and leaves iptables rules
 #
 # Needs: docker.io docker-compose iptables debootstrap nodejs curl; `cargo build --release` and `npm ci` in web-ui done.
 #   ROOTFS=DIR   a debootstrapped directory to use again (made there when absent)
+#   BIN=DIR      the four programs (default target/release);  MODELS=DIR  the demo models (default models)
 #   ONLY=redis   stops after Redis is up and healthy: needs no binaries
 set -euo pipefail
 
@@ -14,6 +15,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 wav=${1:-}
 only=${ONLY:-}
+bin=${BIN:-$root/target/release}
+models=${MODELS:-$root/models}
 [[ $EUID -eq 0 ]] || { echo "must be root: debootstrap and dockerd are" >&2; exit 64; }
 [[ -n $only || -f $wav ]] || { echo "usage: $0 FILE.wav" >&2; exit 64; }
 for tool in dockerd docker docker-compose debootstrap iptables node curl; do
@@ -28,6 +31,7 @@ export SUBTIDE_IMAGE=subtide:try REDIS_IMAGE=redis:try GATEWAY_PORT=${GATEWAY_PO
 JWT_SECRET=$(head -c 48 /dev/urandom | base64 -w0)
 export JWT_SECRET
 daemon=
+bridge=$(ip -o link show docker0 2>/dev/null || true)
 
 compose() { docker-compose -f "$here/compose.yml" "$@"; }
 
@@ -42,6 +46,7 @@ cleanup() {
     compose down --volumes --timeout 20
     kill "$daemon"
     wait "$daemon"
+    [[ -n $bridge ]] || ip link delete docker0
   fi
   rm -rf "$work"
   exit "$status"
@@ -89,8 +94,9 @@ fi
 
 say "the image from host-built binaries"
 mkdir -p "$work/context/bin" "$work/context/models" "$work/context/web-ui"
-install -s -t "$work/context/bin" "$root"/target/release/{gateway,stt-worker,translation-worker,subtide}
-cp -r "$root"/models/demo-* "$work/context/models/"
+install -t "$work/context/bin" "$bin"/{gateway,stt-worker,translation-worker,subtide}
+strip --strip-debug "$work"/context/bin/* || echo "not stripped"
+cp -r "$models"/demo-* "$work/context/models/"
 cp "$root"/web-ui/*.{html,css,js,svg} "$work/context/web-ui/"
 docker build -q -f "$here/Dockerfile.prebuilt" -t "$SUBTIDE_IMAGE" "$work/context"
 
@@ -105,8 +111,8 @@ say "what an outsider sees"
 page=http://127.0.0.1:$GATEWAY_PORT
 curl -fsS -o /dev/null -w '/ %{http_code} %{content_type}\n' "$page/"
 [[ $(curl -s -o /dev/null -w '%{http_code}' "$page/v1/stream") == 401 ]] || { echo "no token, and yet no 401" >&2; exit 1; }
-published=$(docker ps --format '{{.Ports}}' | grep -o '[0-9.:\[\]]*->[0-9]*' || true)
-[[ $published == "127.0.0.1:$GATEWAY_PORT->5026" ]] || { echo "published: $published" >&2; exit 1; }
+published=$(docker ps --format '{{.Ports}}' | tr ',' '\n' | grep -e '->' || true)
+[[ $published == "127.0.0.1:$GATEWAY_PORT->5026/tcp" ]] || { echo "published: $published" >&2; exit 1; }
 echo "published: $published"
 
 say "a stream, and SIGKILL for one stt-worker in the middle of it"
