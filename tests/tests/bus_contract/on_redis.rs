@@ -50,6 +50,13 @@ async fn a_url_that_cannot_be_used_is_said_without_its_password() {
 }
 
 #[tokio::test]
+async fn a_server_without_tls_is_an_error_where_tls_is_asked_for() {
+    let server = RedisServer::spawn().await;
+    let error = RedisBus::connect(&server.url().replace("redis:", "rediss:")).await.unwrap_err();
+    assert!(matches!(error, BusError::Unreachable { .. }) && error.to_string().contains("rediss://"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_password_lets_in_and_is_shown_nowhere() {
     let server = RedisServer::spawn_with(&["--requirepass", "hunter2"]).await;
     let with = |password: &str| format!("redis://{password}127.0.0.1:{}/", server.port());

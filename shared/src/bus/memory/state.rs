@@ -233,3 +233,52 @@ impl State {
         self.seen.retain(|_, (_, expiry)| !is_over(*expiry));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn event(n: usize) -> Publish {
+        Publish { stream: "events".into(), payload: Bytes::from(n.to_string()), ttl: TTL }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_expired_is_freed_by_a_later_write() {
+        let mut state = State::new();
+        state.route("events", "box", TTL);
+        state.publish(event(0));
+        state.set(StateWrite { key: "key".into(), value: Bytes::new(), ttl: TTL });
+        let job = Produce { stream: "jobs".into(), idempotency_key: "1".into(), payload: Bytes::new(), set: None };
+        state.produce(job);
+        assert_eq!(state.sizes(), (2, 1, 1));
+        advance(IDEMPOTENCY_TTL).await;
+        assert_eq!(state.get("key"), None);
+        state.route("other", "box", TTL);
+        assert_eq!(state.sizes(), (1, 0, 0), "the stream of jobs has no end");
+        assert_eq!((state.routes.len(), state.seen.len()), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mailbox_keeps_the_newest_events() {
+        let mut state = State::new();
+        state.route("events", "box", TTL);
+        for n in 0..MAILBOX_EVENTS + 5 {
+            state.publish(event(n));
+        }
+        let (mails, _) = state.mails("box", EntryId::START);
+        assert_eq!(mails.len(), MAILBOX_EVENTS);
+        assert_eq!(mails[0].payload, "5");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ids_go_on_above_those_of_a_removed_stream() {
+        let mut state = State::new();
+        let before = state.append("audio", Bytes::new(), Some(TTL));
+        state.remove("audio");
+        assert!(state.append("audio", Bytes::new(), Some(TTL)) > before);
+    }
+}

@@ -76,6 +76,8 @@ impl Link {
         let info = url.into_connection_info().map_err(bad_url)?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         let client = Client::open(info.set_redis_settings(settings)).map_err(bad_url)?;
+        // For `rediss://`: without a provider of cryptography rustls panics. An error means that there is one already.
+        rustls::crypto::ring::default_provider().install_default().ok();
         let manager = Managed { generation: 0, manager: new_manager(&client).map_err(bad_url)? };
         Ok(Self { url: shown_address(&client).into(), client, manager: Arc::new(Mutex::new(manager)) })
     }
