@@ -19,10 +19,10 @@ pub trait SpeechDetector: Send {
 /// The detectors an operator can choose from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DetectorKind {
-    /// A small neural network: silent on noise, hum, tones and clicks. Frames of 16 ms.
+    /// A small neural network, with its level evened out: silent on noise, hum, tones and clicks. Frames of 16 ms.
     #[default]
     Earshot,
-    /// The Gaussian mixtures of WebRTC: cheaper, but calls loud noise, hum and steady tones speech. Frames of 20 ms.
+    /// The Gaussian mixtures of WebRTC: cheaper, but takes clicks and unsteady noise for speech. Frames of 20 ms.
     Webrtc,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`resample`]: the client's PCM becomes 16 kHz mono.
 //! - [`detector`]: "how likely is this frame speech", a trait, with [`earshot`] (default) and [`webrtc`] behind it.
+//! - [`steady`]: sounds that keep their level are not speech, whatever a detector says.
 //! - [`onset`]: how many likely frames make the start of speech.
 //! - [`quiet`]: where speech that is too long is best cut.
 //! - [`segmenter`]: the state machine that opens, streams, cuts and closes utterances.
@@ -12,6 +13,7 @@ mod onset;
 mod quiet;
 pub mod resample;
 pub mod segmenter;
+mod steady;
 mod webrtc;
 
 pub use detector::{DetectorKind, SpeechDetector, UnknownDetector};

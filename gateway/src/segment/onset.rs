@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// A frame counts towards the start of speech from this probability on.
-const LIKELY: f32 = 0.6;
+const LIKELY: f32 = 0.65;
 
 /// Speech has begun when enough of the latest frames are likely speech: a click or a flicker of the detector is not.
 #[derive(Debug)]

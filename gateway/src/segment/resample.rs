@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rubato::{
-    Async, FixedAsync, Resampler as _, SincInterpolationParameters, WindowFunction,
+    Async, Fft, FixedAsync, FixedSync, ResamplerConstructionError, SincInterpolationParameters, WindowFunction,
     audioadapter_buffers::direct::InterleavedSlice, calculate_cutoff,
 };
 use shared::audio::{BYTES_PER_SAMPLE, SAMPLE_RATE};
@@ -12,7 +12,11 @@ use shared::audio::{BYTES_PER_SAMPLE, SAMPLE_RATE};
 const MIN_RATE: u32 = 8_000;
 /// Highest rate a client may send, samples per second.
 const MAX_RATE: u32 = 48_000;
-/// Taps of the anti-aliasing filter, counted at the lower of the two rates: passes up to 0.89 of its half.
+/// Input is converted in blocks of 20 ms.
+const BLOCKS_PER_SECOND: usize = 50;
+/// Shape of the anti-aliasing filters.
+const WINDOW: WindowFunction = WindowFunction::BlackmanHarris2;
+/// Taps of the filter for odd rates, counted at the lower of the two rates: passes up to 0.89 of its half.
 const FILTER_TAPS: usize = 128;
 
 /// Why no resampler could be made.
@@ -31,14 +35,14 @@ pub enum ResampleError {
         rate: u32,
         /// What the resampler says.
         #[source]
-        source: rubato::ResamplerConstructionError,
+        source: ResamplerConstructionError,
     },
 }
 
 /// Turns one stream of PCM s16le into 16 kHz mono.
 ///
 /// The filter's delay is taken out, so sample `n` of the output is what was heard `n / 16000` s into the stream. Output
-/// runs behind the input by at most 20 ms, until [`Resampler::flush`]. 16 kHz mono passes unchanged and at once.
+/// runs behind the input by at most 30 ms, until [`Resampler::flush`]. 16 kHz mono passes unchanged and at once.
 pub struct Resampler {
     rate: u32,
     channels: usize,
@@ -147,9 +151,9 @@ impl<I: Iterator<Item = i16>> Iterator for Pairs<I> {
     }
 }
 
-/// The filter with its buffers; works on blocks of 10 ms.
+/// The filter with its buffers; works on blocks of 20 ms.
 struct Converter {
-    inner: Async<f32>,
+    inner: Box<dyn rubato::Resampler<f32>>,
     block: usize,
     /// Input short of a block.
     waiting: Vec<f32>,
@@ -160,17 +164,27 @@ struct Converter {
 }
 
 impl Converter {
-    fn new(rate: u32) -> Result<Self, rubato::ResamplerConstructionError> {
-        let block = (rate / 100) as usize;
-        // Filter length is given in input samples, so a high rate takes more of them for the same steepness.
-        let taps = (FILTER_TAPS * rate.max(SAMPLE_RATE) as usize).div_ceil(SAMPLE_RATE as usize);
-        let window = WindowFunction::BlackmanHarris2;
-        let mut filter = SincInterpolationParameters::new(taps, window);
-        filter.f_cutoff = Some(calculate_cutoff(FILTER_TAPS, window));
-        let ratio = f64::from(SAMPLE_RATE) / f64::from(rate);
-        let inner = Async::new_sinc(ratio, 1.0, &filter, block, 1, FixedAsync::Input)?;
+    fn new(rate: u32) -> Result<Self, ResamplerConstructionError> {
+        let (from, to) = (rate as usize, SAMPLE_RATE as usize);
+        let block = from / BLOCKS_PER_SECOND;
+        let inner: Box<dyn rubato::Resampler<f32>> =
+            match Fft::new_custom(from, to, block, 1, 1, WINDOW, FixedSync::Input)? {
+                // The common rates: a Fourier transform of a block is cheapest.
+                fft if fft.fft_size_in() <= block => Box::new(fft),
+                // Rates with so odd a ratio that the transform would have to wait for more than a block.
+                _ => Box::new(Self::sinc(rate, block)?),
+            };
         let (output, delay_left) = (vec![0.0; inner.output_frames_max()], inner.output_delay());
         Ok(Self { inner, block, waiting: Vec::new(), output, delay_left })
+    }
+
+    fn sinc(rate: u32, block: usize) -> Result<Async<f32>, ResamplerConstructionError> {
+        // Filter length is given in input samples, so a high rate takes more of them for the same steepness.
+        let taps = (FILTER_TAPS * rate.max(SAMPLE_RATE) as usize).div_ceil(SAMPLE_RATE as usize);
+        let mut filter = SincInterpolationParameters::new(taps, WINDOW);
+        filter.f_cutoff = Some(calculate_cutoff(FILTER_TAPS, WINDOW));
+        let ratio = f64::from(SAMPLE_RATE) / f64::from(rate);
+        Async::new_sinc(ratio, 1.0, &filter, block, 1, FixedAsync::Input)
     }
 
     /// Converts all whole blocks that wait.
@@ -231,26 +245,27 @@ mod tests {
             for channels in [1, 2] {
                 let out = resample(rate, channels, &tone(rate, channels, 440.0, 1.5), 3201);
                 assert!(out.len().abs_diff(24_000) <= 1, "{rate} Hz, {channels} channels: {} samples", out.len());
-                // Away from the edges every sample equals the tone itself: frequency, level and time are right.
+                // Away from the edges every sample equals the tone itself, give or take one sample of delay (17 % of the
+                // amplitude at 440 Hz): frequency, level and time are right.
                 let worst = (800..23_200).map(|n| {
                     let ideal = (TAU * 440.0 * n as f64 / 16_000.0).sin() * 16384.0;
                     (f64::from(out[n]) - ideal).abs()
                 });
                 let worst = worst.fold(0.0, f64::max);
-                assert!(worst < 16384.0 * 0.2, "{rate} Hz, {channels} channels: off by {worst}");
+                assert!(worst < 16384.0 * 0.18, "{rate} Hz, {channels} channels: off by {worst}");
             }
         }
     }
 
     #[test]
-    fn before_the_flush_output_runs_at_most_20_ms_behind() {
+    fn before_the_flush_output_runs_at_most_30_ms_behind() {
         for rate in RATES {
             let mut resampler = Resampler::new(rate, 1).unwrap();
             let mut out = Vec::new();
             for (chunk, seconds) in tone(rate, 1, 300.0, 2.0).chunks(rate as usize / 5).zip(1..) {
                 resampler.push(chunk, &mut out);
                 let due = seconds * 1600;
-                assert!(out.len() <= due + 1 && out.len() + 320 >= due, "{rate} Hz: {} of {due}", out.len());
+                assert!(out.len() <= due + 1 && out.len() + 480 >= due, "{rate} Hz: {} of {due}", out.len());
             }
         }
     }

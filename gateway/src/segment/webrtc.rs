@@ -2,12 +2,15 @@
 
 use webrtc_vad::{SampleRate, Vad, VadMode};
 
-use super::SpeechDetector;
+use super::{SpeechDetector, steady::Steadiness};
 
 /// Samples in a frame (20 ms); libfvad takes 10, 20 or 30 ms.
 const FRAME_SAMPLES: usize = 320;
 
-pub(crate) struct Webrtc(Vad);
+pub(crate) struct Webrtc {
+    vad: Vad,
+    steadiness: Steadiness,
+}
 
 // SAFETY: `Vad` is `!Send` only because it holds a raw pointer. What it points to is a plain struct on the C heap that
 // nothing else refers to: libfvad keeps no global or thread-local state, and every call goes through `&mut self`.
@@ -17,7 +20,8 @@ unsafe impl Send for Webrtc {}
 impl Webrtc {
     pub(crate) fn new() -> Self {
         // The plain constructor would listen at 8 kHz.
-        Self(Vad::new_with_rate_and_mode(SampleRate::Rate16kHz, VadMode::Aggressive))
+        let vad = Vad::new_with_rate_and_mode(SampleRate::Rate16kHz, VadMode::Aggressive);
+        Self { vad, steadiness: Steadiness::new(FRAME_SAMPLES) }
     }
 }
 
@@ -26,10 +30,13 @@ impl SpeechDetector for Webrtc {
         FRAME_SAMPLES
     }
 
-    /// libfvad only says yes or no, so this is 1 or 0.
+    /// libfvad only says yes or no, so this is 1 or 0. It takes every loud hum and hiss for speech, so steady sounds
+    /// are ruled out first.
     fn speech_probability(&mut self, frame: &[i16]) -> f32 {
         // An empty slice would panic inside the binding; a wrong length is an error there, here no speech.
-        if frame.len() == FRAME_SAMPLES && self.0.is_voice_segment(frame) == Ok(true) { 1.0 } else { 0.0 }
+        let voice = frame.len() == FRAME_SAMPLES && self.vad.is_voice_segment(frame) == Ok(true);
+        let steady = self.steadiness.hear(frame);
+        if voice && !steady { 1.0 } else { 0.0 }
     }
 
     fn reset(&mut self) {

@@ -74,8 +74,9 @@ pub fn brown(dice: &mut Dice, len: usize) -> Vec<f64> {
 
 /// Mains hum: `base` Hz and nine harmonics, each weaker and of random strength and phase.
 pub fn hum(dice: &mut Dice, base: f64, len: usize) -> Vec<f64> {
-    let partials: Vec<_> =
-        (1..=10).map(|k| (base * f64::from(k), dice.between(0.2, 1.0) / f64::from(k), dice.between(0.0, TAU))).collect();
+    let partials: Vec<_> = (1..=10)
+        .map(|k| (base * f64::from(k), dice.between(0.2, 1.0) / f64::from(k), dice.between(0.0, TAU)))
+        .collect();
     let sample = |n: usize| partials.iter().map(|(hz, a, phase)| a * (TAU * hz * n as f64 / RATE + phase).sin()).sum();
     (0..len).map(sample).collect()
 }
