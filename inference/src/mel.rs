@@ -11,7 +11,7 @@ pub const SAMPLE_RATE: usize = 16_000;
 /// Samples from one frame to the next: 10 ms.
 pub const HOP: usize = 160;
 /// Samples under one frame's window: 25 ms, also the length of the transform.
-const WINDOW: usize = 400;
+pub const WINDOW: usize = 400;
 /// Frequency bins of the transform, from 0 Hz to 8 kHz.
 const BINS: usize = WINDOW / 2 + 1;
 /// Power below this counts as silence (-100 dB).

@@ -5,7 +5,7 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::replace::ReplacePattern;
-use tokenizers::normalizers::{NormalizerWrapper, Precompiled, Replace, Sequence, Strip};
+use tokenizers::normalizers::{NormalizerWrapper, Precompiled, Prepend, Replace, Sequence, Strip};
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 
 use crate::directory::read;
@@ -17,7 +17,6 @@ const SPACE: char = '▁';
 /// One `.spm` file: text to pieces and back. Only the Unigram kind, which all Marian models have.
 #[derive(Debug)]
 pub struct SentencePiece {
-    pieces: Vec<String>,
     tokenizer: Tokenizer,
 }
 
@@ -54,25 +53,24 @@ impl SentencePiece {
             steps.push(Strip::new(true, true).into());
             steps.push(Replace::new(ReplacePattern::Regex(" {2,}".to_owned()), " ").map_err(text)?.into());
         }
-        let scheme = if model.leading_space { PrependScheme::Always } else { PrependScheme::Never };
+        if model.leading_space {
+            // Not left to Metaspace, which adds none before a space that is there already.
+            steps.push(Prepend::new(SPACE.to_string()).into());
+        }
         tokenizer.with_normalizer(Some(Sequence::new(steps))).map_err(text)?;
-        tokenizer.with_pre_tokenizer(Some(Metaspace::new(SPACE, scheme, true)));
-        Ok(Self { pieces: model.pieces.into_iter().map(|piece| piece.text).collect(), tokenizer })
+        tokenizer.with_pre_tokenizer(Some(Metaspace::new(SPACE, PrependScheme::Never, true)));
+        Ok(Self { tokenizer })
     }
 
-    /// The ids of a text's pieces, as this file numbers them.
+    /// A text's pieces: their numbers in this file and their spelling. What the file has no piece for keeps its spelling
+    /// under the number of the unknown piece.
     ///
     /// # Errors
     /// When the tokenizer refuses the text.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+    pub fn pieces(&self, text: &str) -> Result<Vec<(u32, String)>, ModelError> {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|_| ModelError::Compute("SentencePiece cannot segment a text".to_owned()))?;
-        Ok(encoding.get_ids().to_vec())
-    }
-
-    /// The piece with this id; `None` beyond the last.
-    pub fn piece(&self, id: u32) -> Option<&str> {
-        self.pieces.get(id as usize).map(String::as_str)
+        Ok(encoding.get_ids().iter().copied().zip(encoding.get_tokens().iter().cloned()).collect())
     }
 }
 

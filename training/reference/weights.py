@@ -29,13 +29,11 @@ def uniform(name, count):
 
 
 def scale(name, shape):
-    """Unit variance for gains, 1 / fan-in for matrices, with two thumbs on the scale so that greedy tokens vary.
+    """Keeps the variance, with two thumbs on the scale so that greedy tokens vary.
 
-    Gains have either sign: a tied output does not echo its input. What layers add is kept small, what attention
-    compares is enlarged: the text so far is not drowned by the layers, and each position looks at something else.
+    What layers add is kept small, what attention compares is enlarged: the text so far is not drowned by the layers,
+    and each position looks at something else.
     """
-    if name.endswith("layer_norm.weight"):
-        return np.float32(np.sqrt(3.0))
     if name.endswith("bias"):
         return np.float32(BIAS_SCALE)
     factor = 1.0
@@ -48,7 +46,11 @@ def scale(name, shape):
 
 def tensor(name, shape):
     """The weights of one tensor, float32."""
-    return (uniform(name, int(np.prod(shape))) * scale(name, shape)).reshape(shape)
+    values = uniform(name, int(np.prod(shape)))
+    if name.endswith("layer_norm.weight"):
+        # Gains of 0.75 to 1.25 and of either sign: a tied output does not echo its input.
+        return (values * np.float32(0.5) + np.where(values < 0, np.float32(-0.75), np.float32(0.75))).reshape(shape)
+    return (values * scale(name, shape)).reshape(shape)
 
 
 def signal(samples):

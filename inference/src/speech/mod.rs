@@ -1,7 +1,9 @@
 //! Speech recognition with the Whisper architecture.
 
+mod request;
 mod tokens;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{D, Tensor};
@@ -12,8 +14,9 @@ use crate::directory::ModelDirectory;
 use crate::error::ModelError;
 use crate::greedy::{Decoded, Probe, Row, Rules, greedy};
 use crate::layers::padding_mask;
-use crate::mel::{HOP, LogMel, SAMPLE_RATE};
+use crate::mel::{HOP, LogMel, SAMPLE_RATE, WINDOW};
 use crate::whisper::Whisper;
+pub use request::{AudioContext, SpeechHypothesis, SpeechRequest};
 use tokens::SpeechTokens;
 
 /// Frames in a second.
@@ -26,45 +29,6 @@ const TOKENS_EXTRA: usize = 20;
 const CONTEXT_POSITIONS: usize = 224;
 /// Encoder positions of a model that was trained on full windows of 30 s only.
 const FULL_WINDOW_POSITIONS: usize = 1500;
-
-/// How much of the window the encoder sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AudioContext {
-    /// The audio and some silence after it: several times faster. Should a text go round in circles in a model that
-    /// was trained on full windows only, that request is decoded again with the full window.
-    #[default]
-    Trimmed,
-    /// Always the whole window, as the model was trained.
-    Full,
-}
-
-/// Audio to be recognised.
-#[derive(Debug, Clone, Default)]
-pub struct SpeechRequest {
-    /// 16 kHz mono, -1 to 1, at most [`SpeechModel::window_samples`].
-    pub pcm: Vec<f32>,
-    /// Primary subtag of the language spoken; `None`: the model finds out.
-    pub language: Option<String>,
-    /// Text said before this audio, may be empty. Models too small for it ignore it.
-    pub prompt: String,
-    /// Text this audio starts with: it is forced, and decoding goes on behind it. May be empty.
-    pub prefix: String,
-}
-
-/// What was recognised.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SpeechHypothesis {
-    /// The text after the prefix, as decoded: with its leading space where the language has one.
-    pub text: String,
-    /// Primary subtag of the language, asked for or found.
-    pub language: String,
-    /// Mean natural logarithm of the tokens' probabilities.
-    pub avg_logprob: f32,
-    /// Probability that nobody speaks; 0 in a model that cannot tell.
-    pub no_speech_prob: f32,
-    /// The text did not end: a token limit was reached, or it went round in circles.
-    pub truncated: bool,
-}
 
 /// A speech model in memory.
 #[derive(Debug)]
@@ -85,6 +49,7 @@ impl SpeechModel {
     pub fn load(dir: &Path, device: &DeviceChoice) -> Result<Self, ModelError> {
         let directory = ModelDirectory::open(dir)?;
         let generation = directory.generation()?;
+        check_preprocessor(&directory)?;
         let tokens = SpeechTokens::load(&directory, &generation)?;
         let network = Whisper::load(&directory, &device.open()?)?;
         // -1 stands for "all that is not speech" in some files; specials are banned below anyway.
@@ -93,6 +58,8 @@ impl SpeechModel {
         };
         let mut never = ids(&generation.suppress_tokens);
         never.extend(tokens.specials());
+        // Older tokenizer files leave out the timestamps, which follow the specials.
+        never.extend(tokens.end..network.config().vocab_size as u32);
         never.retain(|id| *id != tokens.end);
         let rules = Rules::new(network.decoder(), tokens.end, &never, &ids(&generation.begin_suppress_tokens))?;
         let languages = match tokens.languages() {
@@ -309,4 +276,20 @@ impl SpeechModel {
 struct Heard {
     hypothesis: SpeechHypothesis,
     looped: bool,
+}
+
+/// `preprocessor_config.json` need not be there; where it is, it must ask for the features we compute.
+fn check_preprocessor(directory: &ModelDirectory) -> Result<(), ModelError> {
+    const FILE: &str = "preprocessor_config.json";
+    if directory.file(FILE).is_none() {
+        return Ok(());
+    }
+    let settings: HashMap<String, serde_json::Value> = directory.json(FILE)?;
+    for (key, ours) in [("sampling_rate", SAMPLE_RATE), ("hop_length", HOP), ("n_fft", WINDOW)] {
+        if let Some(theirs) = settings.get(key).filter(|theirs| **theirs != ours) {
+            let reason = format!("{key} is {theirs}, only {ours} is supported");
+            return Err(ModelError::Malformed { path: directory.path().join(FILE), reason });
+        }
+    }
+    Ok(())
 }

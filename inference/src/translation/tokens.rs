@@ -115,9 +115,74 @@ fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, ModelError> {
     Ok(encoding.get_ids().to_vec())
 }
 
-/// A `.spm` file numbers its pieces in its own way: the model's numbers are those of `vocab.json`.
-fn numbered(pieces: &SentencePiece, ids: &HashMap<String, u32>, text: &str) -> Result<Vec<u32>, ModelError> {
+/// A `.spm` file numbers its pieces in its own way: the model's numbers are those of `vocab.json`, by spelling.
+fn numbered(side: &SentencePiece, ids: &HashMap<String, u32>, text: &str) -> Result<Vec<u32>, ModelError> {
     let unknown = ids.get(UNKNOWN);
-    let id = |piece: u32| pieces.piece(piece).and_then(|text| ids.get(text)).or(unknown).copied();
-    Ok(pieces.encode(text)?.into_iter().filter_map(id).collect())
+    let id = |(_, spelling): (u32, String)| ids.get(&spelling).or(unknown).copied();
+    Ok(side.pieces(text)?.into_iter().filter_map(id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Case {
+        text: String,
+        #[serde(default)]
+        ids: Vec<u32>,
+        tokens: Vec<u32>,
+    }
+
+    #[derive(Deserialize)]
+    struct Cases {
+        cases: Vec<Case>,
+        targets: Vec<Case>,
+    }
+
+    /// The files and numbers that training/reference/make_fixtures.py stored.
+    fn fixtures() -> (Box<Pair>, Cases) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/parity");
+        let directory = ModelDirectory::open(&dir).unwrap();
+        let TranslationTokens::Pair(pair) = TranslationTokens::load(&directory).unwrap() else { panic!("not a pair") };
+        (pair, directory.json("spm.json").unwrap())
+    }
+
+    #[test]
+    fn sentence_pieces_are_those_of_the_reference() {
+        let (pair, cases) = fixtures();
+        for case in &cases.cases {
+            let pieces = pair.source.pieces(&case.text).unwrap();
+            let ids: Vec<u32> = pieces.into_iter().map(|(id, _)| id).collect();
+            assert_eq!(ids, case.ids, "{:?}", case.text);
+        }
+    }
+
+    #[test]
+    fn tokens_are_numbered_by_the_vocabulary_and_read_back() {
+        let (pair, cases) = fixtures();
+        let tokens = TranslationTokens::Pair(pair);
+        for case in &cases.cases {
+            assert_eq!(tokens.source(&case.text).unwrap(), case.tokens, "{:?}", case.text);
+        }
+        for case in &cases.targets {
+            assert_eq!(tokens.target(&case.text).unwrap(), case.tokens, "{:?}", case.text);
+            assert_eq!(tokens.text(&case.tokens).unwrap(), case.text);
+            let (prefix, rest) = case.tokens.split_at(case.tokens.len() / 2);
+            let head = tokens.text(prefix).unwrap();
+            assert_eq!(head + &tokens.text_after(prefix, rest).unwrap(), case.text);
+        }
+    }
+
+    #[test]
+    fn a_target_language_mark_is_one_token() {
+        let (mut pair, _) = fixtures();
+        pair.source_ids.insert(">>es<<".to_owned(), 7);
+        let tokens = TranslationTokens::Pair(pair);
+        let plain = tokens.source("the train").unwrap();
+        assert_eq!(tokens.source(">>es<< the train").unwrap(), [&[7], plain.as_slice()].concat());
+        assert_ne!(tokens.source(">>xx<< the train").unwrap()[1..], plain);
+    }
 }
