@@ -95,15 +95,18 @@ impl GatewayConfig {
         }
     }
 
-    /// Reads every key of the gateway, and refuses combinations that would let strangers in.
-    ///
-    /// # Errors
-    /// Faults are recorded in `env`; the value returned is only good when [`Env::finish`] is.
+    /// Reads every key of the gateway, and refuses combinations that would let strangers in. Faults are recorded in
+    /// `env`; the value returned is only good when [`Env::finish`] is.
     pub fn from_env(env: &mut Env) -> Self {
+        let config = Self::from_env_without_auth(env);
+        Self { auth: auth_from_env(env, config.addr.ip()), ..config }
+    }
+
+    /// As [`GatewayConfig::from_env`], leaving the keys of sign-in alone: nobody is asked. Only for loopback addresses.
+    pub fn from_env_without_auth(env: &mut Env) -> Self {
         let mut config = Self::loopback();
         let ip = env.parse_or(ENV_BIND, DEFAULT_BIND);
         config.addr = SocketAddr::new(ip, env.parse_or(ENV_PORT, DEFAULT_PORT));
-        config.auth = auth_from_env(env, ip);
         config.silence_threshold = env.seconds_or(ENV_SILENCE, DEFAULT_SILENCE, 0.2..=5.0);
         config.max_utterance = env.seconds_or(ENV_MAX_UTTERANCE, DEFAULT_MAX_UTTERANCE, 4.0..=29.0);
         config.max_sessions = env.parse_or(ENV_MAX_SESSIONS, DEFAULT_MAX_SESSIONS);

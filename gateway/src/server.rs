@@ -177,6 +177,13 @@ async fn stream(
             return response;
         }
     };
+    let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
+        refused.with_label_values(&["full"]).inc();
+        let mut response =
+            refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "all sessions are taken; try again soon");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        return response;
+    };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(_) => {
@@ -184,13 +191,6 @@ async fn stream(
             let message = "this address speaks WebSocket only; connect with ws:// and the subprotocol subtide.v1";
             return refusal(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
         }
-    };
-    let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
-        refused.with_label_values(&["full"]).inc();
-        let mut response =
-            refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "all sessions are taken; try again soon");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-        return response;
     };
     let upgrade = upgrade
         .protocols([SUBPROTOCOL])

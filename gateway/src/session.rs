@@ -172,7 +172,8 @@ struct Session {
     last_sign: Instant,
     last_audio: Instant,
     last_ping: Instant,
-    last_lag: Instant,
+    /// When the client was last told that captions are behind; `None` while they are not.
+    last_lag: Option<Instant>,
     last_renewal: Instant,
     warned_of_token: bool,
     stopping: bool,
@@ -199,7 +200,7 @@ impl Session {
             last_sign: now,
             last_audio: now,
             last_ping: now,
-            last_lag: now,
+            last_lag: None,
             last_renewal: now,
             warned_of_token: false,
             stopping: false,
@@ -392,12 +393,23 @@ impl Session {
         if now.duration_since(self.last_renewal) > RENEW_EVERY && self.inbox.renew().await.is_ok() {
             self.last_renewal = now;
         }
-        let behind = self.dispatch.behind(now).filter(|behind| *behind > LAG_AFTER);
-        if let Some(behind) = behind.filter(|_| now.duration_since(self.last_lag) > LAG_AFTER) {
-            self.last_lag = now;
-            outbox.send(ServerMessage::Lag { behind_ms: millis(behind) }).await?;
-        }
+        self.tell_lag(now, outbox).await?;
         self.look_at_token(outbox).await
+    }
+
+    /// Tells every [`LAG_AFTER`] how far captions are behind while they are, and once that they no longer are.
+    async fn tell_lag(&mut self, now: Instant, outbox: &mut Outbox) -> Result<(), End> {
+        let behind = self.dispatch.behind(now).filter(|behind| *behind > LAG_AFTER);
+        let due = self.last_lag.is_none_or(|told| now.duration_since(told) > LAG_AFTER);
+        match behind {
+            Some(behind) if due => {
+                self.last_lag = Some(now);
+                outbox.send(ServerMessage::Lag { behind_ms: millis(behind) }).await?;
+            }
+            None if self.last_lag.take().is_some() => outbox.send(ServerMessage::Lag { behind_ms: 0 }).await?,
+            _ => {}
+        }
+        Ok(())
     }
 
     async fn look_at_token(&mut self, outbox: &mut Outbox) -> Result<(), End> {

@@ -50,6 +50,9 @@ pub enum Fault {
     /// A metric was registered twice: a fault of our own. Exit code 70 (`EX_SOFTWARE`).
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The role itself failed. Exit code 71 (`EX_OSERR`).
+    #[error("{0}")]
+    Role(String),
     /// The health port or the signal handlers cannot be had. Exit code 71 (`EX_OSERR`).
     #[error("cannot {doing}: {error}")]
     System {
@@ -61,6 +64,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// A fault of the role itself, in its own words.
+    pub fn role(error: impl std::fmt::Display) -> Self {
+        Self::Role(error.to_string())
+    }
+
     /// The exit code of sysexits.h that fits.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -69,7 +77,7 @@ impl Fault {
             Self::Model(_) => 66,
             Self::Bus(_) => 69,
             Self::Metrics(_) => 70,
-            Self::System { .. } => 71,
+            Self::System { .. } | Self::Role(_) => 71,
         }
     }
 }
@@ -132,7 +140,7 @@ impl WorkerProcess {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
         loop {
             match RedisBus::connect(self.redis_url.expose_secret()).await {
-                Ok(_bus) => return Err(BusError::Protocol("in work".to_owned())), // TEMP
+                Ok(bus) => return Ok(Arc::new(bus)),
                 Err(error) => {
                     let wait = backoff.next_delay();
                     if !error.retryable() || Instant::now() + wait >= deadline {

@@ -6,7 +6,7 @@ use std::{f64::consts::TAU, path::Path};
 const RATE: f64 = 16_000.0;
 
 /// SplitMix64: small, seedable, good enough for noise.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -17,39 +17,39 @@ impl Dice {
     }
 
     /// Even in `low..high`.
-    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * ((self.next() >> 11) as f64 / (1u64 << 53) as f64)
     }
 
     /// Normal with mean 0 and variance 1 (Box-Muller).
-    pub fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         (-2.0 * self.between(1e-12, 1.0).ln()).sqrt() * (TAU * self.between(0.0, 1.0)).cos()
     }
 }
 
 /// Amplitude ratio of a level in decibels.
-pub fn gain(db: f64) -> f64 {
+pub(crate) fn gain(db: f64) -> f64 {
     10f64.powf(db / 20.0)
 }
 
 /// Root mean square.
-pub fn rms(samples: &[f64]) -> f64 {
+pub(crate) fn rms(samples: &[f64]) -> f64 {
     (samples.iter().map(|s| s * s).sum::<f64>() / samples.len().max(1) as f64).sqrt()
 }
 
 /// `samples` brought to a root mean square of `db` relative to full scale.
-pub fn at_level(mut samples: Vec<f64>, db: f64) -> Vec<f64> {
+pub(crate) fn at_level(mut samples: Vec<f64>, db: f64) -> Vec<f64> {
     let factor = gain(db) / rms(&samples).max(1e-12);
     samples.iter_mut().for_each(|s| *s *= factor);
     samples
 }
 
-pub fn white(dice: &mut Dice, len: usize) -> Vec<f64> {
+pub(crate) fn white(dice: &mut Dice, len: usize) -> Vec<f64> {
     (0..len).map(|_| dice.normal()).collect()
 }
 
 /// Noise falling by 3 dB an octave: the sum of white noises of which each is renewed half as often as the one before.
-pub fn pink(dice: &mut Dice, len: usize) -> Vec<f64> {
+pub(crate) fn pink(dice: &mut Dice, len: usize) -> Vec<f64> {
     let mut rows = [0.0; 12];
     let mut sample = |n: usize| {
         for (row, value) in rows.iter_mut().enumerate() {
@@ -63,7 +63,7 @@ pub fn pink(dice: &mut Dice, len: usize) -> Vec<f64> {
 }
 
 /// Noise falling by 6 dB an octave, as of wind or a fan.
-pub fn brown(dice: &mut Dice, len: usize) -> Vec<f64> {
+pub(crate) fn brown(dice: &mut Dice, len: usize) -> Vec<f64> {
     let mut at = 0.0;
     let mut walk = || {
         at = at * 0.998 + dice.normal();
@@ -73,7 +73,7 @@ pub fn brown(dice: &mut Dice, len: usize) -> Vec<f64> {
 }
 
 /// Mains hum: `base` Hz and nine harmonics, each weaker and of random strength and phase.
-pub fn hum(dice: &mut Dice, base: f64, len: usize) -> Vec<f64> {
+pub(crate) fn hum(dice: &mut Dice, base: f64, len: usize) -> Vec<f64> {
     let partials: Vec<_> = (1..=10)
         .map(|k| (base * f64::from(k), dice.between(0.2, 1.0) / f64::from(k), dice.between(0.0, TAU)))
         .collect();
@@ -81,13 +81,13 @@ pub fn hum(dice: &mut Dice, base: f64, len: usize) -> Vec<f64> {
     (0..len).map(sample).collect()
 }
 
-pub fn tone(dice: &mut Dice, hz: f64, len: usize) -> Vec<f64> {
+pub(crate) fn tone(dice: &mut Dice, hz: f64, len: usize) -> Vec<f64> {
     let phase = dice.between(0.0, TAU);
     (0..len).map(|n| (TAU * hz * n as f64 / RATE + phase).sin()).collect()
 }
 
 /// Somebody types: 3 to 9 strokes a second, each a burst of noise on a short ring, over a faint room.
-pub fn key_clicks(dice: &mut Dice, len: usize) -> Vec<f64> {
+pub(crate) fn key_clicks(dice: &mut Dice, len: usize) -> Vec<f64> {
     let mut wave: Vec<f64> = white(dice, len).iter().map(|s| s * 1e-3).collect();
     let mut at = dice.between(0.0, 4000.0) as usize;
     while at < len {
@@ -102,12 +102,12 @@ pub fn key_clicks(dice: &mut Dice, len: usize) -> Vec<f64> {
 }
 
 /// To samples; louder than full scale is clipped, as a microphone would.
-pub fn to_i16(samples: &[f64]) -> Vec<i16> {
+pub(crate) fn to_i16(samples: &[f64]) -> Vec<i16> {
     samples.iter().map(|s| (s * 32767.0).clamp(-32768.0, 32767.0) as i16).collect()
 }
 
 /// A sentence of tests/fixtures/speech.
-pub fn speech(name: &str) -> Vec<f64> {
+pub(crate) fn speech(name: &str) -> Vec<f64> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/speech").join(name);
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let data = bytes.windows(4).position(|word| word == b"data").expect("a wav file has a data chunk") + 8;

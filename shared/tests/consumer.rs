@@ -1,0 +1,257 @@
+//! What a consumer does with jobs that succeed, fail, never end or can never succeed, and what it leaves behind when it
+//! stops or dies. On the in-process bus; the clock is paused, so a lease lasts as long as it says and no test waits.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use prometheus::Registry;
+use shared::{
+    bus::{Bus, Delivery, Depth, Effects, Finished, MemoryBus, Produce, Publish},
+    consumer::{BUS, Consumer, ConsumerMetrics, DeadLetter, JobError, JobHandler, Outcome},
+    health::Health,
+    jobs::{self, DEAD_LETTERS, LEASE, MAX_DELIVERIES, SESSION_TTL},
+    shutdown::CancellationToken,
+};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+const STREAM: &str = "jobs";
+const GROUP: &str = "group";
+
+/// Does what the payload says, and publishes the payload of a job that is done.
+#[derive(Debug)]
+struct Handler {
+    bus: MemoryBus,
+    attempts: Mutex<HashMap<Bytes, usize>>,
+    order: Mutex<Vec<Bytes>>,
+    running: AtomicUsize,
+    most_running: AtomicUsize,
+}
+
+impl Handler {
+    fn new(bus: &MemoryBus) -> Arc<Self> {
+        Arc::new(Self {
+            bus: bus.clone(),
+            attempts: Mutex::default(),
+            order: Mutex::default(),
+            running: AtomicUsize::new(0),
+            most_running: AtomicUsize::new(0),
+        })
+    }
+
+    fn attempts(&self, payload: &'static str) -> usize {
+        self.attempts.lock().unwrap().get(payload.as_bytes()).copied().unwrap_or(0)
+    }
+
+    async fn publish(&self, job: &Delivery, text: Bytes) -> Outcome {
+        let publish = vec![Publish { stream: "done".to_owned(), payload: text, ttl: SESSION_TTL }];
+        let produce = vec![DeadLetter::produce(job, "test", None).unwrap()];
+        let effects = Effects {
+            produce: if job.payload.starts_with(b"fail") { produce } else { Vec::new() },
+            publish,
+            ..Effects::default()
+        };
+        match self.bus.finish(job, effects).await.unwrap() {
+            Finished::Done => Outcome::Done,
+            _ => Outcome::LeaseLost,
+        }
+    }
+}
+
+#[async_trait]
+impl JobHandler for Handler {
+    fn is_final(&self, payload: &[u8]) -> bool {
+        payload.ends_with(b"final")
+    }
+
+    async fn handle(&self, job: &Delivery) -> Result<Outcome, JobError> {
+        *self.attempts.lock().unwrap().entry(job.payload.clone()).or_default() += 1;
+        self.order.lock().unwrap().push(job.payload.clone());
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_running.fetch_max(running, Ordering::SeqCst);
+        let result = match &*job.payload {
+            b"fail" => Err(JobError::Retry("as asked".to_owned())),
+            b"fail for good" => Err(JobError::Hopeless("as asked".to_owned())),
+            b"panic once" if job.deliveries == 1 => panic!("as asked"),
+            b"long" => {
+                sleep(LEASE * 5).await;
+                Ok(self.publish(job, job.payload.clone()).await)
+            }
+            _ => {
+                sleep(Duration::from_millis(100)).await;
+                Ok(self.publish(job, job.payload.clone()).await)
+            }
+        };
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
+    async fn give_up(&self, job: &Delivery, _: &str) -> Result<Outcome, JobError> {
+        Ok(self.publish(job, Bytes::from_static(b"given up")).await)
+    }
+}
+
+struct Worker {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    health: Health,
+}
+
+fn start(bus: &MemoryBus, handler: &Arc<Handler>, name: &str, max_in_flight: usize, drain: Duration) -> Worker {
+    let (registry, stop) = (Registry::new(), CancellationToken::new());
+    let health = Health::new("test", &[BUS], registry.clone());
+    let consumer = Consumer {
+        bus: Arc::new(bus.clone()),
+        stream: STREAM,
+        group: GROUP,
+        name: name.to_owned(),
+        max_in_flight,
+        drain,
+        health: health.clone(),
+        metrics: ConsumerMetrics::register(&registry, STREAM).unwrap(),
+    };
+    let task = tokio::spawn(consumer.run(Arc::clone(handler), stop.clone()));
+    Worker { stop, task, health }
+}
+
+async fn produce(bus: &MemoryBus, payload: &'static str) {
+    let (idempotency_key, payload) = (payload.to_owned(), Bytes::from_static(payload.as_bytes()));
+    bus.produce(Produce { stream: STREAM.to_owned(), idempotency_key, payload, set: None }).await.unwrap();
+}
+
+async fn stream(bus: &MemoryBus, name: &str) -> Vec<Bytes> {
+    let last = "99999999999999-0".parse().unwrap();
+    bus.range(name, "0-0".parse().unwrap(), last, 1000).await.unwrap().into_iter().map(|entry| entry.payload).collect()
+}
+
+async fn until_done(bus: &MemoryBus, count: usize) -> Vec<Bytes> {
+    timeout(Duration::from_secs(600), async {
+        while stream(bus, "done").await.len() < count {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
+    // Long enough for a second answer to show, if there were one.
+    sleep(LEASE * 3).await;
+    stream(bus, "done").await
+}
+
+const DRAIN: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn jobs_run_together_up_to_the_limit() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    for job in ["1", "2", "3", "4", "5", "6", "7"] {
+        produce(&bus, job).await;
+    }
+    let worker = start(&bus, &handler, "a", 3, DRAIN);
+    assert_eq!(until_done(&bus, 7).await.len(), 7);
+    assert_eq!(handler.most_running.load(Ordering::SeqCst), 3);
+    assert!(worker.health.ready());
+    assert_eq!(bus.depth(STREAM, GROUP).await.unwrap(), Depth::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_jobs_that_wait_together_finals_go_first() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    for job in ["1", "2 final", "3", "4 final"] {
+        produce(&bus, job).await;
+    }
+    let _worker = start(&bus, &handler, "a", 4, DRAIN);
+    until_done(&bus, 4).await;
+    assert_eq!(*handler.order.lock().unwrap(), ["2 final", "4 final", "1", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_workers_job_is_done_once_by_another() {
+    let bus = MemoryBus::new();
+    let (first, second) = (Handler::new(&bus), Handler::new(&bus));
+    produce(&bus, "long").await;
+    let dead = start(&bus, &first, "a", 4, DRAIN);
+    sleep(LEASE * 2).await;
+    // Its heartbeat kept the lease all that time.
+    let _living = start(&bus, &second, "b", 4, DRAIN);
+    sleep(LEASE).await;
+    assert_eq!((first.attempts("long"), second.attempts("long")), (1, 0));
+    dead.task.abort();
+    assert_eq!(until_done(&bus, 1).await, ["long"]);
+    assert_eq!((first.attempts("long"), second.attempts("long")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_always_fails_is_given_up_once_after_three_deliveries() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    produce(&bus, "fail").await;
+    let _worker = start(&bus, &handler, "a", 4, DRAIN);
+    assert_eq!(until_done(&bus, 1).await, ["given up"]);
+    assert_eq!(handler.attempts("fail"), MAX_DELIVERIES as usize);
+    let letters = stream(&bus, DEAD_LETTERS).await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(jobs::decode::<DeadLetter>(&letters[0]).unwrap().deliveries, MAX_DELIVERIES + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hopeless_job_is_given_up_at_once() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    produce(&bus, "fail for good").await;
+    let _worker = start(&bus, &handler, "a", 4, DRAIN);
+    assert_eq!(until_done(&bus, 1).await, ["given up"]);
+    assert_eq!(handler.attempts("fail for good"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_costs_one_delivery_and_no_slot() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    produce(&bus, "panic once").await;
+    produce(&bus, "other").await;
+    let _worker = start(&bus, &handler, "a", 1, DRAIN);
+    let mut done = until_done(&bus, 2).await;
+    done.sort();
+    assert_eq!(done, ["other", "panic once"]);
+    assert_eq!(handler.attempts("panic once"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_worker_finishes_what_it_has_and_takes_no_more() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    produce(&bus, "long").await;
+    let worker = start(&bus, &handler, "a", 4, DRAIN);
+    sleep(LEASE).await;
+    worker.stop.cancel();
+    sleep(LEASE).await;
+    produce(&bus, "late").await;
+    timeout(DRAIN, worker.task).await.unwrap().unwrap();
+    assert_eq!(stream(&bus, "done").await, ["long"]);
+    assert_eq!(bus.depth(STREAM, GROUP).await.unwrap().lag, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_done_by_the_drain_deadline_stays_pending_for_a_peer() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    produce(&bus, "long").await;
+    let worker = start(&bus, &handler, "a", 4, Duration::from_secs(1));
+    sleep(LEASE).await;
+    worker.stop.cancel();
+    timeout(Duration::from_secs(5), worker.task).await.unwrap().unwrap();
+    assert_eq!(bus.depth(STREAM, GROUP).await.unwrap().pending, 1);
+    let _peer = start(&bus, &handler, "b", 4, DRAIN);
+    assert_eq!(until_done(&bus, 1).await, ["long"]);
+}

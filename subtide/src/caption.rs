@@ -1,0 +1,170 @@
+//! `subtide caption FILE|-`: captions and translations of a recording, as fast as the models go.
+
+use std::path::PathBuf;
+
+use shared::{
+    config::{Env, ExposeSecret},
+    language::{Language, Source},
+    telemetry::{self, LogConfig},
+    wire::{ClientMessage, ServerMessage, Start},
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    client::{self, Receiver, Sender},
+    recording::{Recording, RecordingError},
+    roles::{Roles, Settings},
+    transcript::Transcript,
+};
+
+/// Pieces decoded ahead of what was sent; when it is full, decoding waits.
+const AHEAD: usize = 16;
+/// Bytes of one binary frame at most.
+const FRAME_BYTES: usize = 16 * 1024;
+/// Utterances without a final, beyond which sending waits: enough to fill a batch, little enough to keep queues short.
+const MAX_OWED: usize = 8;
+
+/// What to caption and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The recording; `-` is standard input.
+    pub file: PathBuf,
+    /// Language spoken.
+    pub from: Source,
+    /// Languages to translate into.
+    pub to: Vec<Language>,
+    /// Whether partial captions are wanted as well.
+    pub partials: bool,
+    /// One event of the protocol a line.
+    pub json: bool,
+    /// Gateway to use instead of the roles in this process.
+    pub server: Option<String>,
+}
+
+/// Captions one recording.
+///
+/// # Errors
+/// When the recording or the pipeline cannot be used. A recording that is cut short is captioned as far as it goes,
+/// and then reported.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let mut env = Env::process();
+    let log = LogConfig::from_env(&mut env, "warn");
+    telemetry::init(&log);
+    let path = options.file.clone();
+    let recording = tokio::task::spawn_blocking(move || Recording::open(&path)).await??;
+    let (url, token, roles) = match &options.server {
+        Some(url) => {
+            let token = env.secret("SUBTIDE_TOKEN");
+            env.finish()?;
+            (url.clone(), token, None)
+        }
+        None => {
+            let mut settings = Settings::from_env(&mut env);
+            env.finish()?;
+            settings.gateway.auth = gateway::config::AuthMode::Off;
+            settings.gateway.addr = (gateway::config::DEFAULT_BIND, 0).into();
+            settings.health = None;
+            let roles = Roles::start(settings).await?;
+            (roles.url(), None, Some(roles))
+        }
+    };
+    let start = Start {
+        audio: recording.format(),
+        source: options.from.clone(),
+        targets: options.to.clone(),
+        partials: options.partials,
+        glossary: Vec::new(),
+        resume: None,
+    };
+    let token = token.as_ref().map(|t| t.expose_secret());
+    let (sender, receiver) = client::open(&url, token, start).await?;
+    let (owed_sender, owed) = watch::channel(0);
+    let (sent, received) = tokio::join!(send(recording, sender, owed), receive(receiver, &options, owed_sender));
+    if let Some(roles) = roles {
+        roles.stop().await?;
+    }
+    received?;
+    sent
+}
+
+/// Sends the whole recording, then `stop`.
+async fn send(mut recording: Recording, mut sender: Sender, mut owed: watch::Receiver<usize>) -> anyhow::Result<()> {
+    let (pieces, mut decoded) = mpsc::channel::<Result<Vec<u8>, RecordingError>>(AHEAD);
+    let decoding = tokio::task::spawn_blocking(move || {
+        while let Some(piece) = recording.next().transpose() {
+            let last = piece.is_err();
+            if pieces.blocking_send(piece).is_err() || last {
+                return;
+            }
+        }
+    });
+    let mut outcome = Ok(());
+    while let Some(piece) = decoded.recv().await {
+        match piece {
+            Ok(piece) => {
+                for frame in piece.chunks(FRAME_BYTES) {
+                    if owed.wait_for(|owed| *owed < MAX_OWED).await.is_err() {
+                        return Ok(()); // the receiving side ended and says why
+                    }
+                    sender.audio(frame.to_vec()).await?;
+                }
+            }
+            Err(error) => outcome = Err(error),
+        }
+    }
+    sender.say(&ClientMessage::Stop {}).await?;
+    decoding.await?;
+    Ok(outcome?)
+}
+
+/// Takes in events until the session ends, and prints them.
+async fn receive(mut events: Receiver, options: &Options, owed: watch::Sender<usize>) -> anyhow::Result<()> {
+    let mut transcript = Transcript::default();
+    let mut printed = 0;
+    while let Some(event) = events.next().await? {
+        if options.json {
+            print_line(&serde_json::to_string(&event)?);
+        }
+        transcript.apply(&event);
+        let waiting = transcript.utterances().filter(|(_, u)| !u.done(&options.to)).count();
+        owed.send_replace(waiting);
+        if !options.json {
+            printed = print_finished(&transcript, &options.to, printed);
+        }
+        if let ServerMessage::Error(error) = &event.message {
+            anyhow::bail!("{} ({:?}, trace {})", error.message, error.code, error.trace_id);
+        }
+    }
+    anyhow::ensure!(transcript.over(), "the gateway closed before the end; what is above is all that came");
+    Ok(())
+}
+
+/// Prints the utterances that are done, in order, beyond the first `printed`.
+pub(crate) fn print_finished(transcript: &Transcript, targets: &[Language], printed: usize) -> usize {
+    let done = transcript.utterances().take_while(|(_, u)| u.done(targets)).skip(printed);
+    let mut count = printed;
+    for (_, utterance) in done {
+        count += 1;
+        match &utterance.caption {
+            Some(caption) if !caption.committed.is_empty() => {
+                print_line(&format!("[{}] {}", clock(caption.start_ms), caption.committed));
+                for translation in utterance.translations.values().filter(|t| !t.committed.is_empty()) {
+                    print_line(&format!("{:>10} {}", format!("{}:", translation.target), translation.committed));
+                }
+            }
+            Some(_) => {}
+            None => print_line("[gap: this speech got no caption]"),
+        }
+    }
+    count
+}
+
+/// `m:ss.t`.
+fn clock(ms: u64) -> String {
+    format!("{}:{:02}.{}", ms / 60_000, ms / 1000 % 60, ms / 100 % 10)
+}
+
+#[expect(clippy::print_stdout, reason = "what this command is for")]
+pub(crate) fn print_line(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,19 @@
+//! All roles of Subtide in one process, and the commands of `subtide`.
+//!
+//! # Layout
+//! - [`roles`]: gateway and workers on one bus in this process
+//! - [`client`]: a client of the gateway, over a real WebSocket, as any other
+//! - [`recording`]: sound files to PCM; [`transcript`]: events to lines; [`screen`]: lines in a terminal
+//! - the commands: [`demo`], [`serve`], [`caption`], [`models`]
+//!
+//! Absent on purpose: a short cut. `demo` and `caption` speak to the gateway through a socket like everybody else.
+
+pub mod caption;
+pub mod client;
+pub mod demo;
+pub mod models;
+pub mod recording;
+pub mod roles;
+pub mod screen;
+pub mod serve;
+pub mod transcript;

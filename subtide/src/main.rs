@@ -1,0 +1,93 @@
+//! `subtide`: all of Subtide in one program.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use shared::{
+    config::ConfigError,
+    language::{Language, Source},
+};
+use subtide::{caption, demo, models, serve};
+
+/// Live captions and live translation of speech, on machines you own.
+#[derive(Debug, Parser)]
+#[command(name = "subtide", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plays a recording through the whole pipeline, then serves the web page for your own microphone.
+    Demo {
+        /// Languages to translate into, separated by commas.
+        #[arg(long, value_delimiter = ',', default_value = "es")]
+        to: Vec<Language>,
+        /// One event a line as JSON, with `at_ms` since the first sample.
+        #[arg(long)]
+        json: bool,
+        /// End after the recording.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Serves gateway, speech and translation from this one process (settings: see infra/env.example).
+    Serve,
+    /// Captions and translates a recording: wav, flac, mp3 or ogg.
+    Caption {
+        /// The recording; `-` is standard input.
+        file: PathBuf,
+        /// Language spoken, or `auto`.
+        #[arg(long, default_value = "auto")]
+        from: Source,
+        /// Languages to translate into, separated by commas.
+        #[arg(long, value_delimiter = ',')]
+        to: Vec<Language>,
+        /// One event of the protocol a line, as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Partial captions as well (with --json).
+        #[arg(long, requires = "json")]
+        partials: bool,
+        /// A running gateway to use, `ws://HOST:PORT/v1/stream`; its token comes from SUBTIDE_TOKEN.
+        #[arg(long)]
+        server: Option<String>,
+    },
+    /// Gets and lists models.
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ModelsCommand {
+    /// Downloads a model into MODELS_DIR; goes on where an earlier download broke off.
+    Pull(models::PullArgs),
+    /// Lists the models in MODELS_DIR.
+    List,
+}
+
+/// Exit status of a configuration that cannot be used (`EX_USAGE` of sysexits.h).
+const EX_USAGE: u8 = 64;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let outcome = match command.unwrap_or(Command::Demo { to: demo::default_targets(), json: false, once: false }) {
+        Command::Demo { to, json, once } => demo::run(demo::Options { to, json, once }).await,
+        Command::Serve => serve::run().await,
+        Command::Caption { file, from, to, json, partials, server } => {
+            caption::run(caption::Options { file, from, to, json, partials, server }).await
+        }
+        Command::Models { command: ModelsCommand::Pull(args) } => models::pull(args).await,
+        Command::Models { command: ModelsCommand::List } => models::list(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("subtide: {error:#}");
+            ExitCode::from(if error.is::<ConfigError>() { EX_USAGE } else { 1 })
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Gateway and workers on one bus in this process: the same code as the separate programs, only nearer together.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use gateway::{
+    Gateway, GatewayConfig,
+    config::{AuthMode, ENV_BIND, ENV_ENABLE_AUTH, ENV_JWT_SECRET},
+    server::HEALTH_BUS,
+};
+use prometheus::Registry;
+use shared::{
+    audio::SAMPLE_RATE,
+    bus::{Bus, MemoryBus, RedisBus},
+    config::{Env, ExposeSecret, SecretString},
+    health::{Health, HealthServer},
+    shutdown::CancellationToken,
+    worker_process::{ENV_REDIS_URL, MODEL},
+};
+use stt_worker::{SttConfig, SttWorker};
+use tokio::task::JoinSet;
+use translation_worker::{TranslationConfig, TranslationWorker};
+
+/// An utterance must end this much before the model's window does: room for the padding the model wants.
+const WINDOW_RESERVE: Duration = Duration::from_millis(500);
+
+/// What the roles of one process need to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The gateway's part.
+    pub gateway: GatewayConfig,
+    /// The stt-worker's part.
+    pub stt: SttConfig,
+    /// The translation-worker's part.
+    pub translation: TranslationConfig,
+    /// Redis, where there is one; without it the bus is in this process.
+    pub redis_url: Option<SecretString>,
+    /// Where health and metrics are served; `None`: nowhere.
+    pub health: Option<SocketAddr>,
+}
+
+impl Settings {
+    /// Reads what the separate programs read. One thing is different: on a loopback address, with neither
+    /// `ENABLE_AUTH` nor `JWT_SECRET` set, nobody is asked to sign in.
+    pub fn from_env(env: &mut Env) -> Self {
+        let bind = env.parse_or(ENV_BIND, gateway::config::DEFAULT_BIND);
+        let untold = env.get(ENV_ENABLE_AUTH).is_none()
+            && env.get(ENV_JWT_SECRET).is_none()
+            && env.get(&format!("{ENV_JWT_SECRET}_FILE")).is_none();
+        let gateway = if untold && bind.is_loopback() {
+            GatewayConfig { auth: AuthMode::Off, ..GatewayConfig::from_env_without_auth(env) }
+        } else {
+            GatewayConfig::from_env(env)
+        };
+        let health = SocketAddr::new(
+            env.parse_or("HEALTH_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            env.parse_or("HEALTH_PORT", 8080_u16),
+        );
+        Self {
+            gateway,
+            stt: SttConfig::from_env(env),
+            translation: TranslationConfig::from_env(env),
+            redis_url: env.secret(ENV_REDIS_URL),
+            health: Some(health),
+        }
+    }
+}
+
+/// All roles, running.
+#[derive(Debug)]
+pub struct Roles {
+    /// Where clients connect.
+    pub addr: SocketAddr,
+    stop: CancellationToken,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Roles {
+    /// Loads the models, opens the ports and starts every role; they take work when this returns.
+    ///
+    /// # Errors
+    /// When a model, the bus or a port cannot be had.
+    pub async fn start(mut settings: Settings) -> anyhow::Result<Self> {
+        let (stop, registry) = (CancellationToken::new(), Registry::new());
+        let health = Health::new("subtide", &[HEALTH_BUS, MODEL], registry.clone());
+        let mut tasks = JoinSet::new();
+        if let Some(addr) = settings.health {
+            let server = HealthServer::bind(addr, health.clone()).await;
+            let server = server.with_context(|| format!("HEALTH_PORT: {addr} cannot be listened on"))?;
+            let stop = stop.clone();
+            tasks.spawn(async move { Ok(server.run(stop).await?) });
+        }
+        let bus: Arc<dyn Bus> = match &settings.redis_url {
+            Some(url) => Arc::new(RedisBus::connect(url.expose_secret()).await?),
+            None => Arc::new(MemoryBus::new()),
+        };
+        let (transcriber, translators) = tokio::try_join!(
+            async { stt_worker::engine::load(&settings.stt).await.context("the speech model cannot be loaded") },
+            async {
+                let loaded = translation_worker::engine::load(&settings.translation).await;
+                loaded.context("the translation models cannot be loaded")
+            },
+        )?;
+        let window = Duration::from_secs_f64(transcriber.window_samples() as f64 / f64::from(SAMPLE_RATE));
+        settings.gateway.max_utterance = settings.gateway.max_utterance.min(window.saturating_sub(WINDOW_RESERVE));
+        health.set(MODEL, true);
+
+        let stt = SttWorker::new(&settings.stt, Arc::clone(&bus), transcriber, health.clone(), &registry)?;
+        let translation =
+            TranslationWorker::new(&settings.translation, Arc::clone(&bus), translators, health.clone(), &registry)?;
+        let gateway = Gateway::bind(settings.gateway, bus, health, &registry).await?;
+        let addr = gateway.local_addr()?;
+        // The gateway drains first: what it owes must still be heard and translated.
+        let drained = CancellationToken::new();
+        let (stt_drained, translation_drained) = (drained.clone(), drained.clone());
+        let for_gateway = stop.clone();
+        tasks.spawn(async move {
+            stt.run(stt_drained).await;
+            Ok(())
+        });
+        tasks.spawn(async move {
+            translation.run(translation_drained).await;
+            Ok(())
+        });
+        tasks.spawn(async move {
+            let served = gateway.run(for_gateway).await;
+            drained.cancel();
+            Ok(served?)
+        });
+        Ok(Self { addr, stop, tasks })
+    }
+
+    /// Address of the client port's WebSocket.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("ws://{}/v1/stream", self.addr)
+    }
+
+    /// Runs until `shutdown` or until a role fails, then stops all of them in order.
+    ///
+    /// # Errors
+    /// What made a role fail.
+    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let failed = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            Some(ended) = self.tasks.join_next() => ended.context("a role broke")?,
+        };
+        self.stop().await?;
+        failed
+    }
+
+    /// Stops every role in order: no new sessions, what is owed is sent, then the workers.
+    ///
+    /// # Errors
+    /// When a role failed while it stopped.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a role broke")??;
+        }
+        Ok(())
+    }
+}
