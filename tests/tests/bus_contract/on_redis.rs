@@ -185,3 +185,23 @@ async fn a_read_that_was_given_up_takes_no_later_job() {
     produce(&bus, 0..1).await;
     assert_eq!(reader.next(1, PATIENCE).await.unwrap()[0].payload, payload(0));
 }
+
+#[tokio::test]
+async fn a_command_tried_again_because_its_reply_was_late_happens_once() {
+    let server = RedisServer::spawn_with(&["--enable-debug-command", "yes"]).await;
+    let bus = connect(&server).await;
+    bus.append("audio", payload(0), TTL).await.unwrap();
+    for n in 1..3 {
+        // Longer than the bus waits for a reply: the command is in the server's socket when the next attempt is made.
+        let mut direct = direct(&server).await;
+        let stall = tokio::spawn(async move { cmd("DEBUG").arg("SLEEP").arg(2.5).exec_async(&mut direct).await });
+        sleep(A_WHILE).await;
+        let (appended, produced) = tokio::join!(bus.append("audio", payload(n), TTL), bus.produce(job(n)));
+        let newest = bus.range("audio", EntryId::START, LAST, 10).await.unwrap().pop().unwrap();
+        assert_eq!((newest.id, newest.payload), (appended.unwrap(), payload(n)));
+        produced.unwrap();
+        drop(stall.await);
+    }
+    assert_eq!(payloads(&bus, "audio").await, [0, 1, 2].map(payload));
+    assert_eq!(payloads(&bus, JOBS).await, [1, 2].map(payload));
+}
