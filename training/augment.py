@@ -73,7 +73,7 @@ def colour(rng, strength):
 class Drawer:
     """Random training examples from `pools`: name -> (weight, [clip]); a clip has mel, text, word_ends."""
 
-    SHARES = {"noise": 0.05, "truncated": 0.2, "two": 0.18, "timestamps": 0.08}
+    SHARES = {"noise": 0.05, "truncated": 0.2, "two": 0.18, "timestamps": 0.08, "covered": 0.7, "warped": 0.6}
 
     def __init__(self, pools, seed, spec_augment=True, shares=None):
         self.rng = np.random.default_rng(seed)
@@ -91,13 +91,13 @@ class Drawer:
     def _voiced(self, clip):
         """One clip, warped -> (log power [frames, 80], word_ends or None)."""
         rng, mel, ends = self.rng, clip["mel"].astype(np.float32), clip["word_ends"]
-        if rng.random() < 0.6:
+        if rng.random() < self.shares["warped"]:
             factor = rng.uniform(0.82, 1.18)
             mel = stretch(mel, factor)
             ends = ends and [round(e * factor) for e in ends]
-        if rng.random() < 0.6:
+        if rng.random() < self.shares["warped"]:
             mel = warp(mel, rng.uniform(0.88, 1.14))
-        return mel + colour(rng, 0.25) * (rng.random() < 0.6), ends
+        return mel + colour(rng, 0.25) * (rng.random() < self.shares["warped"]), ends
 
     def _noise(self, frames, level):
         """Mel power of a random noise at `level` decibels re full scale, [frames, 80]."""
@@ -151,7 +151,7 @@ class Drawer:
             tail = min(int(rng.choice([rng.integers(0, 10), rng.integers(20, 60), rng.integers(0, 200)], p=[0.25, 0.55, 0.2])), WINDOW_FRAMES - at)
             power.append(np.zeros((tail, MELS), np.float32))
         power = np.concatenate(power)
-        if rng.random() < 0.7:
+        if rng.random() < self.shares["covered"]:
             speech = 10 * np.log10(power.mean() + FLOOR) - 7  # mel power of a unit-level noise is about 7 dB
             power = power + self._noise(len(power), speech - rng.uniform(3, 40))
         return np.log10(np.maximum(power, FLOOR)), words, spans

@@ -73,3 +73,27 @@ def export_translator(model, tokenizer_path, folder):
     shutil.copyfile(tokenizer_path, os.path.join(folder, "tokenizer.json"))
     _finish(folder)
     model.to(torch.float32)
+
+
+def export_speech_run(run, tokenizer_path, folder):
+    """Exports the averaged weights of a training run's last state."""
+    state = torch.load(os.path.join(run, "state.pt"))
+    model = stt_model.Speech(SpeechTokens(tokenizer_path).size, **state["size"])
+    model.load_state_dict(state["model"])
+    with torch.no_grad():
+        for weight, average in zip([p for p in model.parameters() if p.requires_grad], state["average"]):
+            weight.copy_(average)
+    export_speech(model, tokenizer_path, folder)
+    print(f"speech model at step {state['step']} -> {folder}")
+
+
+def export_translator_run(run, tokenizer_path, folder):
+    from tokenizers import Tokenizer
+    from transformers import MarianMTModel
+
+    from . import mt_train
+    state = torch.load(os.path.join(run, "state.pt"))
+    model = MarianMTModel(mt_train.config(Tokenizer.from_file(tokenizer_path).get_vocab_size(), **state.get("size", mt_train.SIZE)))
+    model.load_state_dict(state["model"])
+    export_translator(model, tokenizer_path, folder)
+    print(f"translator at step {state['step']} -> {folder}")

@@ -1,0 +1,116 @@
+"""The recipe's front door: `python -m training COMMAND`; see README.md."""
+import argparse
+import json
+import os
+import pickle
+import random
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODELS = os.path.join(os.path.dirname(HERE), "models")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("--work", default="training-work", help="folder for audio features, tokenizers and checkpoints (several GB)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    text = commands.add_parser("speech-data", help="synthesise the training speech")
+    text.add_argument("--processes", type=int, default=2)
+    text.add_argument("--open", type=int, default=22_000, help="open-vocabulary sentences")
+    stt = commands.add_parser("train-stt", help="train the speech model, or go on with it")
+    stt.add_argument("--plan", default=os.path.join(HERE, "plans", "stt.json"), help="stages: steps, shares, learning rate")
+    mt = commands.add_parser("train-mt", help="train the translator, or go on with it")
+    mt.add_argument("--steps", type=int, default=2500)
+    mt.add_argument("--catalogues", action="append", default=[], help="another root under which message catalogues are installed")
+    commands.add_parser("export", help="write both checkpoints into models/").add_argument("--only", choices=["stt", "mt"])
+    check = commands.add_parser("evaluate", help="measure the exported checkpoints")
+    check.add_argument("--only", choices=["stt", "mt"])
+    check.add_argument("--models", default=MODELS)
+    check.add_argument("--count", type=int, default=120, help="clips in each speech set")
+    check.add_argument("--catalogues", action="append", default=[])
+    commands.add_parser("demo-speech", help="make models/demo-speech")
+    smoke = commands.add_parser("smoke", help="the whole recipe, tiny, in under two minutes")
+    smoke.add_argument("--out", default=None, help="folder for the two tiny checkpoints (default: under --work)")
+    return parser.parse_args()
+
+
+def catalogue_roots(extra):
+    from .text_pairs import CATALOGUES
+    return CATALOGUES + [root.rstrip("/") + pattern for root in extra for pattern in CATALOGUES]
+
+
+def speech_data(args):
+    from . import bilingual, speech_data as data, text_open, tokens
+    folder = os.path.join(args.work, "data")
+    sentences = [t for t in text_open.open_sentences() if not text_open.held_out(t)]
+    prompts = [text_open.prompt_sentence(t) for n, t in text_open.prompt_texts().items()
+               if not text_open.is_check(n)]
+    tokens.train_speech_tokenizer(sentences + prompts, os.path.join(args.work, "speech-tokens", "tokenizer.json"))
+    random.Random(3).shuffle(sentences)
+    short = [t for t in sentences if len(t.split()) <= 8][:14_000]
+    rest = sorted(set(sentences) - set(short))
+    random.Random(4).shuffle(rest)
+    data.build_human(os.path.join(folder, "human"))
+    data.build([en for en, _ in bilingual.pairs(130, 21, held=False) if len(en.split()) <= 16], os.path.join(folder, "domain"), 31, args.processes)
+    data.build(short, os.path.join(folder, "open-short"), 11, args.processes)
+    data.build(rest[: max(0, args.open - len(short))], os.path.join(folder, "open-long"), 12, args.processes)
+
+
+def train_stt(args):
+    from . import stt_checks, stt_train
+    checks_path = os.path.join(args.work, "checks.pkl")
+    if not os.path.exists(checks_path):
+        with open(checks_path, "wb") as file:
+            pickle.dump(stt_checks.make(), file)
+    for stage in json.load(open(args.plan)):
+        plan = {os.path.join(args.work, "data", name): weight for name, weight in stage.pop("plan").items()}
+        stt_train.train(run=os.path.join(args.work, "stt"), plan=plan, checks=pickle.load(open(checks_path, "rb")),
+                        tokenizer_path=os.path.join(args.work, "speech-tokens", "tokenizer.json"), **stage)
+
+
+def train_mt(args):
+    from . import mt_train, text_pairs, tokens
+    domain, other = text_pairs.training_pairs(roots=catalogue_roots(args.catalogues))
+    path = os.path.join(args.work, "text-tokens", "tokenizer.json")
+    if not os.path.exists(path):
+        some = random.Random(1).sample(domain, min(40_000, len(domain)))
+        tokens.train_marian_tokenizer([text for pair in some + other for text in pair], path)
+    mt_train.train(os.path.join(args.work, "mt"), path, domain, other, args.steps)
+
+
+def export(args):
+    from . import export as writer
+    if args.only != "mt":
+        writer.export_speech_run(os.path.join(args.work, "stt"), os.path.join(args.work, "speech-tokens", "tokenizer.json"),
+                                 os.path.join(MODELS, "demo-stt-en"))
+    if args.only != "stt":
+        writer.export_translator_run(os.path.join(args.work, "mt"), os.path.join(args.work, "text-tokens", "tokenizer.json"),
+                                     os.path.join(MODELS, "demo-mt-en-es"))
+
+
+def evaluate(args):
+    from . import evaluate as measure
+    jobs = {"stt": ("demo-stt-en", lambda folder: measure.evaluate_speech(folder, args.count)),
+            "mt": ("demo-mt-en-es", lambda folder: measure.evaluate_translation(folder, roots=catalogue_roots(args.catalogues)))}
+    for name, (model, job) in jobs.items():
+        if args.only in (None, name):
+            folder = os.path.join(args.models, model)
+            figures = job(folder)
+            with open(os.path.join(folder, "evaluation.json"), "w", encoding="utf-8") as file:
+                json.dump(figures, file, indent=2, ensure_ascii=False)
+                file.write("\n")
+
+
+def demo_speech(args):
+    from . import demo_speech as maker
+    maker.make(os.path.join(MODELS, "demo-speech"))
+
+
+def smoke(args):
+    from . import smoke as tiny
+    tiny.run(args.out or os.path.join(args.work, "smoke"))
+
+
+if __name__ == "__main__":
+    chosen = arguments()
+    {"speech-data": speech_data, "train-stt": train_stt, "train-mt": train_mt, "export": export, "evaluate": evaluate,
+     "demo-speech": demo_speech, "smoke": smoke}[chosen.command](chosen)
