@@ -8,29 +8,31 @@
 //!   somebody sees ([`JobHandler::give_up`]).
 //! - On shutdown reading stops, jobs in hand have [`Consumer::drain`] to finish, and the rest stay pending for a peer.
 
+mod dead_letter;
 mod floor;
 mod metrics;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use self::floor::Floor;
-pub use self::metrics::ConsumerMetrics;
+pub use self::{
+    dead_letter::{DeadLetter, Subject},
+    metrics::ConsumerMetrics,
+};
 #[cfg(doc)]
 use crate::jobs::{HEARTBEAT, LEASE, MAX_DELIVERIES};
 use crate::{
     backoff::Backoff,
-    bus::{Bus, BusError, Delivery, EntryId, GroupReader, Produce},
+    bus::{Bus, BusError, Delivery, GroupReader},
     health::Health,
-    ids::{Revision, SessionId, UtteranceId},
-    jobs::{self, DEAD_LETTERS, JobKind},
-    language::Language,
+    jobs::{self, JobKind},
     shutdown::CancellationToken,
 };
 
@@ -115,60 +117,6 @@ pub fn is_final(payload: &[u8]) -> bool {
     jobs::decode::<Kind>(payload).is_ok_and(|job| job.kind == JobKind::Final)
 }
 
-/// A job that was given up, for an operator to read in [`DEAD_LETTERS`]. Which job, and why; never what was said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// Stream it came from.
-    pub stream: String,
-    /// Its id there.
-    pub entry: EntryId,
-    /// How often it was delivered.
-    pub deliveries: u32,
-    /// Why it was given up.
-    pub reason: String,
-    /// What it was about; absent when the payload was no job.
-    pub subject: Option<Subject>,
-}
-
-/// What a job was about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subject {
-    /// Session.
-    pub session: SessionId,
-    /// Utterance.
-    pub utterance: UtteranceId,
-    /// Revision.
-    pub revision: Revision,
-    /// Partial or final.
-    pub kind: JobKind,
-    /// Target, for a translation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Language>,
-}
-
-impl DeadLetter {
-    /// The letter for `job`, to be written in the step that acknowledges it. A second one for the same job appends
-    /// nothing.
-    ///
-    /// # Errors
-    /// Never in practice; see [`jobs::encode`].
-    pub fn produce(job: &Delivery, reason: &str, subject: Option<Subject>) -> Result<Produce, serde_json::Error> {
-        let letter = Self {
-            stream: job.stream.to_string(),
-            entry: job.id,
-            deliveries: job.deliveries,
-            reason: reason.to_owned(),
-            subject,
-        };
-        Ok(Produce {
-            stream: DEAD_LETTERS.to_owned(),
-            idempotency_key: format!("dead:{}:{}", job.stream, job.id),
-            payload: jobs::encode(&letter)?,
-            set: None,
-        })
-    }
-}
-
 /// One consumer of a group.
 #[derive(Debug)]
 pub struct Consumer {
@@ -201,7 +149,7 @@ impl Consumer {
         upkeep.spawn(Arc::clone(&floor).heartbeat());
         upkeep.spawn(Arc::clone(&floor).sample());
         upkeep.spawn(Arc::clone(&floor).janitor());
-        if let Some(Some(reader)) = shutdown.run_until_cancelled(floor.connect()).await {
+        if let Some(reader) = shutdown.run_until_cancelled(floor.connect()).await {
             tokio::join!(floor.read(reader, &shutdown), floor.reclaim(&shutdown));
         }
         floor.jobs.close();
@@ -218,11 +166,11 @@ impl Consumer {
 
 impl<H: JobHandler> Floor<H> {
     /// Opens a reader, trying until it succeeds.
-    async fn connect(&self) -> Option<Box<dyn GroupReader>> {
+    async fn connect(&self) -> Box<dyn GroupReader> {
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
         loop {
             match self.consumer.open_reader().await {
-                Ok(reader) => return Some(reader),
+                Ok(reader) => return reader,
                 Err(error) => self.bus_failed("open a reader", &error, &mut backoff).await,
             }
         }
