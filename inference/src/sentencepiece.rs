@@ -68,7 +68,7 @@ impl SentencePiece {
     /// # Errors
     /// When the tokenizer refuses the text.
     pub fn pieces(&self, text: &str) -> Result<Vec<(u32, String)>, ModelError> {
-        let encoding = self.tokenizer.encode_fast(text, false);
+        let encoding = self.tokenizer.encode(text, false);
         let encoding = encoding.map_err(|_| ModelError::Compute("SentencePiece cannot segment a text".to_owned()))?;
         Ok(encoding.get_ids().iter().copied().zip(encoding.get_tokens().iter().cloned()).collect())
     }

@@ -23,7 +23,7 @@ const SAMPLES: usize = 51_200;
 
 fn close(reference: &Reference, name: &str, computed: &Tensor) {
     let distance = reference.distance(name, computed);
-    println!("{name}: largest difference {distance:.2e}");
+    eprintln!("{name}: largest difference {distance:.2e}");
     assert!(distance <= TOLERANCE, "{name} differs by {distance}");
 }
 
