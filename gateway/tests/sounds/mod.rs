@@ -110,6 +110,7 @@ pub(crate) fn to_i16(samples: &[f64]) -> Vec<i16> {
 pub(crate) fn speech(name: &str) -> Vec<f64> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/speech").join(name);
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let data = bytes.windows(4).position(|word| word == b"data").expect("a wav file has a data chunk") + 8;
+    let data = bytes.windows(4).position(|word| word == b"data");
+    let data = data.unwrap_or_else(|| panic!("{} has no data chunk", path.display())) + 8;
     bytes[data..].chunks_exact(2).map(|pair| f64::from(i16::from_le_bytes([pair[0], pair[1]])) / 32768.0).collect()
 }
