@@ -1,7 +1,6 @@
 //! `subtide models`: gets models from a hub, and says which are here.
 //!
 //! # Layout
-//! - [`name`](self): what people call a model, below
 //! - `hub`: asks a hub what a model is made of
 //! - `selection`: which of its files inference needs
 //! - `download`: one file, resumed where it broke off, checked before it takes its place

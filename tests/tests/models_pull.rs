@@ -11,13 +11,13 @@ use tempfile::TempDir;
 #[path = "models_pull/fake_hub.rs"]
 mod fake_hub;
 
-use fake_hub::{FakeHub, Fault, MODEL, WEIGHTS_BYTES};
+use fake_hub::{FakeHub, Fault, MODEL, RunningHub, WEIGHTS_BYTES};
 
 const WEIGHTS: &str = "model.safetensors";
 
 /// A hub, and an empty models directory to pull into.
 struct Case {
-    hub: FakeHub,
+    hub: RunningHub,
     models: TempDir,
 }
 

@@ -1,0 +1,120 @@
+//! What the tests need of the machine: found, installed where that is allowed, or asked for.
+
+use std::process::{Command, Stdio};
+
+use anyhow::bail;
+
+use crate::workspace::{on_path, run, say};
+
+/// Something the tests start or build with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tool {
+    /// Looked for on the `PATH`.
+    program: &'static str,
+    /// Debian's packages that bring it.
+    packages: &'static [&'static str],
+}
+
+/// The compiler that some crates' C wants.
+pub(crate) const COMPILER: [Tool; 3] = [
+    Tool { program: "cc", packages: &["gcc", "libc6-dev"] },
+    Tool { program: "c++", packages: &["g++"] },
+    Tool { program: "pkg-config", packages: &["pkg-config"] },
+];
+/// Tests start one of their own, on a free port.
+pub(crate) const REDIS: Tool = Tool { program: "redis-server", packages: &["redis-server"] };
+/// Runs the tests of the page.
+pub(crate) const NODE: Tool = Tool { program: "node", packages: &["nodejs"] };
+/// Speak for the training smoke test; voices also need their data and the library.
+pub(crate) const VOICES: [Tool; 2] =
+    [Tool { program: "espeak-ng", packages: &["espeak-ng"] }, Tool { program: "flite", packages: &["flite"] }];
+
+impl Tool {
+    pub(crate) fn is_here(self) -> bool {
+        on_path(self.program)
+    }
+}
+
+/// Makes sure that all of `tools` are there.
+///
+/// # Errors
+/// When one is missing and cannot be installed; the message is the line to type.
+pub(crate) fn ensure(tools: &[Tool]) -> anyhow::Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|tool| !tool.is_here()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs: Vec<_> = missing.iter().map(|tool| tool.program).collect();
+    let packages: Vec<_> = missing.iter().flat_map(|tool| tool.packages).copied().collect();
+    install(&packages).map_err(|error| error.context(format!("the tests need {}", programs.join(", "))))?;
+    if packages.contains(&"redis-server") {
+        stop_redis_service();
+    }
+    match tools.iter().find(|tool| !tool.is_here()) {
+        Some(tool) => bail!("{} is still not on the PATH after its package was installed", tool.program),
+        None => Ok(()),
+    }
+}
+
+/// Installs Debian packages.
+///
+/// # Errors
+/// When this is no Debian, may not be changed by us, or the packages cannot be had.
+pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
+    let by_hand = format!("apt-get update && apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if !on_path("apt-get") {
+        bail!("install by hand what these Debian packages hold: {}", packages.join(" "));
+    }
+    let Some(root) = root_prefix() else { bail!("as root, run: {by_hand}") };
+    say(&format!("installing {}", packages.join(" ")));
+    let apt = |arguments: &[&str]| {
+        let mut command = as_root(root, "env");
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(arguments);
+        // A line of cargo's own tests must be the first thing on stdout.
+        command.stdout(std::io::stderr()).stdin(Stdio::null());
+        run(&mut command)
+    };
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    // The lists may be absent or stale; when nothing changed, updating them is time lost.
+    if apt(&arguments).is_err() {
+        apt(&["update"])?;
+        apt(&arguments)?;
+    }
+    Ok(())
+}
+
+/// Debian starts a server with the package. The tests want none on a fixed port, and nobody asked for it.
+fn stop_redis_service() {
+    let Some(root) = root_prefix() else { return };
+    if std::path::Path::new("/run/systemd/system").exists() {
+        run(as_root(root, "systemctl").args(["disable", "--now", "redis-server"])).ok();
+    } else if on_path("service") {
+        // Fails where the package did not start it.
+        run(as_root(root, "service").args(["redis-server", "stop"]).stdout(Stdio::null()).stderr(Stdio::null())).ok();
+    }
+}
+
+/// What makes a command run as root: nothing for root, else sudo when it asks for no password.
+fn root_prefix() -> Option<&'static [&'static str]> {
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+    let sudo = || Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+    if is_root {
+        Some(&[])
+    } else if sudo() {
+        Some(&["sudo", "-n"])
+    } else {
+        None
+    }
+}
+
+fn as_root(prefix: &[&str], program: &str) -> Command {
+    match prefix {
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+        [] => Command::new(program),
+    }
+}
