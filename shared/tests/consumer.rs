@@ -1,6 +1,8 @@
 //! What a consumer does with jobs that succeed, fail, never end or can never succeed, and what it leaves behind when it
 //! stops or dies. On the in-process bus; the clock is paused, so a lease lasts as long as it says and no test waits.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+
 use std::{
     collections::HashMap,
     sync::{

@@ -1,6 +1,8 @@
 //! Speech jobs through a whole stt-worker, on the in-process bus with a scripted transcriber (the real models have
 //! tests of their own): what a session hears of each job, and what goes on to the translation-workers.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},

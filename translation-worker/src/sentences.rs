@@ -23,7 +23,7 @@ pub(crate) fn split(text: &str, max_words: usize) -> Vec<String> {
 fn atoms(text: &str, max_words: usize) -> Vec<String> {
     let sentence_end = |c: char| matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '।' | '؟');
     let clause_end = |c: char| matches!(c, ',' | ';' | ':' | '，' | '、' | '；' | '：');
-    let mut atoms = vec![text.to_owned()];
+    let mut atoms = vec![text.trim().to_owned()];
     for ends in [&sentence_end as &dyn Fn(char) -> bool, &clause_end, &|c: char| c.is_whitespace(), &|_| true] {
         atoms = atoms
             .into_iter()

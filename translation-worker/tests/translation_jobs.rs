@@ -1,6 +1,8 @@
 //! Translation jobs through a whole translation-worker, on the in-process bus with scripted translators (the real
 //! models have tests of their own): what a session reads of each job, and what is left for the next one.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is wrong")]
+
 use std::{
     collections::BTreeMap,
     fmt,
