@@ -1,5 +1,7 @@
 //! The fences of ARCHITECTURE.md, held by a machine: who may depend on whom, what is only in one place, what is nowhere.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
 #[path = "tidy/checkout.rs"]
 mod checkout;
 #[path = "tidy/crates.rs"]

@@ -10,6 +10,9 @@ use crate::{
     workspace::{Workspace, is_set, on_path, run, say},
 };
 
+/// One kind of tests. The reason when it is skipped.
+type Part = fn(&Workspace) -> anyhow::Result<Option<String>>;
+
 /// Runs everything, also after a failure, and tells all failures together at the end.
 ///
 /// # Errors
@@ -22,7 +25,7 @@ pub(crate) fn every_test(workspace: &Workspace, arguments: &[String]) -> anyhow:
         return workspace_tests(workspace, arguments);
     }
     build(workspace)?;
-    let parts: [(&str, fn(&Workspace) -> anyhow::Result<Option<String>>); 3] =
+    let parts: [(&str, Part); 3] =
         [("cargo test", all_of_cargo), ("the page's tests", page), ("the training smoke test", training_smoke)];
     let mut summary = Vec::new();
     let mut failures = 0;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -13,6 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
@@ -194,8 +196,12 @@ async fn bytes(
     };
     // A body that is shorter than its announced length is what a broken connection looks like.
     let pieces: Vec<_> = bytes[from..end].chunks(PIECE).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-    let broken = (end < bytes.len()).then(|| Err(std::io::Error::other("broken off")));
-    let body = Body::from_stream(futures_util::stream::iter(pieces.into_iter().chain(broken)));
+    let broken = (end < bytes.len()).then_some(async {
+        // What was sent so far leaves the server only when nothing else is there to be sent.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(std::io::Error::other("broken off"))
+    });
+    let body = Body::from_stream(stream::iter(pieces).chain(stream::iter(broken).then(|broken| broken)));
     let length = [(header::CONTENT_LENGTH, (bytes.len() - from).to_string())];
     (status, length, body).into_response()
 }
