@@ -77,6 +77,13 @@ pub fn join(committed: &str, tail: &str) -> String {
     put_together(committed, space, &rest)
 }
 
+/// What goes on the wire as the tail: `tail` with the space, if any, that belongs between it and `committed`, so that a
+/// client puts the two together with nothing in between.
+#[must_use]
+pub fn following(committed: &str, tail: &str) -> String {
+    join(committed, tail).split_off(committed.len())
+}
+
 fn put_together(committed: &str, space: &str, rest: &str) -> String {
     match (committed.is_empty(), rest.is_empty()) {
         (true, _) => rest.to_owned(),
@@ -259,6 +266,14 @@ mod tests {
         assert_eq!((join("", " a "), join("a", "  ")), ("a".to_owned(), "a".to_owned()));
         assert_eq!((append("play", "ing"), append("play", " on")), ("playing".to_owned(), "play on".to_owned()));
         assert_eq!((append("你好", " 吗"), append("", " a")), ("你好吗".to_owned(), "a".to_owned()));
+    }
+
+    #[test]
+    fn a_tail_on_the_wire_carries_its_own_space() {
+        assert_eq!(following("the tide", "comes in"), " comes in");
+        assert_eq!(following("the tide", ", then"), ", then");
+        assert_eq!(following("今天", "天气"), "天气");
+        assert_eq!((following("", " a "), following("a", "")), ("a".to_owned(), String::new()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Error;
 use shared::{
-    agreement::{Agreed, join},
+    agreement::{Agreed, following, join, normalise},
     bus::{Delivery, Effects, Guard, Produce, Publish, StateWrite},
     consumer::{DeadLetter, Subject},
     jobs::{
@@ -27,12 +27,12 @@ pub(crate) fn of_caption(job: &SpeechJob, text: &Agreed, language: &Language) ->
             end_ms: job.end_ms,
             language: language.clone(),
             committed: text.committed.clone(),
-            tail: text.tail.clone(),
+            tail: following(&text.committed, &text.tail),
             is_final,
         }),
     )?);
     let empty = join(&text.committed, &text.tail).is_empty();
-    let changed = text.committed != job.committed || text.tail != job.tail;
+    let changed = text.committed != job.committed || text.tail != normalise(&job.tail);
     for target in &job.targets {
         if is_final && empty {
             // Nothing to translate, but the client is owed a final in each language.

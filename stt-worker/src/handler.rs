@@ -134,7 +134,7 @@ impl SpeechHandler {
             }
             (JobKind::Partial, Some(heard)) => self.policy.partial(&job.committed, &job.tail, heard),
             // Nothing new: what is on the screen stays there until more is heard.
-            (JobKind::Partial, None) => Agreed { committed: job.committed.clone(), tail: job.tail.clone() },
+            (JobKind::Partial, None) => Agreed { committed: job.committed.clone(), tail: normalise(&job.tail) },
         }
     }
 

@@ -185,7 +185,7 @@ async fn a_partial_commits_what_it_agrees_on_and_is_sent_to_be_translated() {
         })
         .await;
     let caption = scene.caption().await;
-    assert_eq!((caption.committed.as_str(), caption.tail.as_str()), ("Please call her friends", "now"));
+    assert_eq!((caption.committed.as_str(), caption.tail.as_str()), ("Please call her friends", " now"));
     assert_eq!((caption.revision, caption.start_ms, caption.end_ms), (Revision(4), 700, 1700));
     assert!(!caption.is_final);
     let request = model.asked.lock().unwrap()[0].clone();

@@ -91,7 +91,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 async fn send(mut recording: Recording, mut sender: Sender, mut owed: watch::Receiver<usize>) -> anyhow::Result<()> {
     let (pieces, mut decoded) = mpsc::channel::<Result<Vec<u8>, RecordingError>>(AHEAD);
     let decoding = tokio::task::spawn_blocking(move || {
-        while let Some(piece) = recording.next().transpose() {
+        while let Some(piece) = recording.next_piece().transpose() {
             let last = piece.is_err();
             if pieces.blocking_send(piece).is_err() || last {
                 return;

@@ -132,7 +132,7 @@ fn load(directory: &Path) -> anyhow::Result<(Manifest, Vec<u8>)> {
     let format = recording.format();
     anyhow::ensure!(format.sample_rate == shared::audio::SAMPLE_RATE, "{} must have 16 kHz", path.display());
     let mut pcm = Vec::new();
-    while let Some(piece) = recording.next()? {
+    while let Some(piece) = recording.next_piece()? {
         pcm.extend(piece);
     }
     let silence = shared::audio::duration_to_samples(SILENCE_AFTER) as usize * shared::audio::BYTES_PER_SAMPLE;

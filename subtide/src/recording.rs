@@ -126,7 +126,7 @@ impl Recording {
     ///
     /// # Errors
     /// [`RecordingError::Truncated`] when the file ends early; every piece before it is good.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, RecordingError> {
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, RecordingError> {
         loop {
             let packet = match self.reader.next_packet() {
                 Ok(Some(packet)) => packet,

@@ -1,5 +1,7 @@
 //! Bad input: a clear error that names the cause, the right close code, no panic, and nobody else harmed.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::{process::Output, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};

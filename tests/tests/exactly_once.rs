@@ -1,5 +1,7 @@
 //! Every final exactly once and in order, on the speech that ships, heard and translated by the models that ship.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::process::Stdio;
 
 use shared::wire::Event;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Error;
 use shared::{
-    agreement::Agreed,
+    agreement::{Agreed, following},
     bus::{Delivery, Effects, Guard, Publish, StateWrite},
     consumer::{DeadLetter, Subject},
     jobs::{self, JobKind, SESSION_TTL, SessionEvent, TranslationJob, TranslationState, event_stream, translation_key},
@@ -17,7 +17,7 @@ pub(crate) fn of_translation(job: &TranslationJob, text: Agreed, read: Option<By
         revision: job.revision,
         target: job.target.clone(),
         committed: text.committed.clone(),
-        tail: text.tail.clone(),
+        tail: following(&text.committed, &text.tail),
         is_final: job.kind == JobKind::Final,
     });
     let state = TranslationState { revision: job.revision, committed: text.committed, tail: text.tail };
@@ -31,7 +31,7 @@ pub(crate) fn of_translation(job: &TranslationJob, text: Agreed, read: Option<By
 }
 
 /// The gap that the client sees where no translation will come.
-pub(crate) fn of_gap(job: &TranslationJob) -> Result<Effects, Error> {
+pub(crate) fn of_gap(job: &TranslationJob, reason: GapReason) -> Result<Effects, Error> {
     let gap = SessionEvent::Gap {
         utterance: job.utterance,
         revision: job.revision,
@@ -39,7 +39,7 @@ pub(crate) fn of_gap(job: &TranslationJob) -> Result<Effects, Error> {
         target: Some(job.target.clone()),
         from_ms: job.start_ms,
         to_ms: job.end_ms,
-        reason: GapReason::Failed,
+        reason,
     };
     Ok(Effects { publish: vec![publish(job, &gap)?], ..Effects::default() })
 }
@@ -53,7 +53,7 @@ pub(crate) fn of_dead_letter(delivery: &Delivery, job: &TranslationJob, reason: 
         kind: job.kind,
         target: Some(job.target.clone()),
     };
-    Ok(Effects { produce: vec![DeadLetter::produce(delivery, reason, Some(subject))?], ..of_gap(job)? })
+    Ok(Effects { produce: vec![DeadLetter::produce(delivery, reason, Some(subject))?], ..of_gap(job, GapReason::Failed)? })
 }
 
 fn publish(job: &TranslationJob, event: &SessionEvent) -> Result<Publish, Error> {

@@ -13,6 +13,7 @@ use shared::{
     bus::{Bus, Delivery, Effects, Finished},
     consumer::{self, DeadLetter, JobError, JobHandler, Outcome},
     jobs::{self, JobKind, TranslationJob, TranslationState, revision_key, translation_key},
+    wire::GapReason,
 };
 
 use crate::{
@@ -134,7 +135,7 @@ impl TranslationHandler {
                 "no translation model for this language pair; name one in TRANSLATION_MODELS");
         }
         match job.kind {
-            JobKind::Final => self.finish(delivery, of_gap(job)?, Outcome::Done).await,
+            JobKind::Final => self.finish(delivery, of_gap(job, GapReason::NoModel)?, Outcome::Done).await,
             JobKind::Partial => self.supersede(delivery).await,
         }
     }
