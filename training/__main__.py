@@ -21,6 +21,7 @@ def arguments():
     mt = commands.add_parser("train-mt", help="train the translator, or go on with it")
     mt.add_argument("--steps", type=int, default=2500)
     mt.add_argument("--catalogues", action="append", default=[], help="another root under which message catalogues are installed")
+    commands.add_parser("align-human", help="word ends and long prompts for the recordings, by a half-trained speech model")
     commands.add_parser("export", help="write both checkpoints into models/").add_argument("--only", choices=["stt", "mt"])
     check = commands.add_parser("evaluate", help="measure the exported checkpoints")
     check.add_argument("--only", choices=["stt", "mt"])
@@ -67,6 +68,12 @@ def train_stt(args):
                         tokenizer_path=os.path.join(args.work, "speech-tokens", "tokenizer.json"), **stage)
 
 
+def align_human(args):
+    from . import align, export as writer
+    model = writer.load_speech_run(os.path.join(args.work, "stt"), os.path.join(args.work, "speech-tokens", "tokenizer.json"))
+    align.build_human_aligned(model, os.path.join(args.work, "data", "human-aligned"))
+
+
 def train_mt(args):
     from . import mt_train, text_pairs, tokens
     domain, other = text_pairs.training_pairs(roots=catalogue_roots(args.catalogues))
@@ -88,7 +95,7 @@ def export(args):
 
 
 def evaluate(args):
-    from . import evaluate as measure
+    from . import cards, evaluate as measure
     jobs = {"stt": ("demo-stt-en", lambda folder: measure.evaluate_speech(folder, args.count)),
             "mt": ("demo-mt-en-es", lambda folder: measure.evaluate_translation(folder, roots=catalogue_roots(args.catalogues)))}
     for name, (model, job) in jobs.items():
@@ -98,6 +105,7 @@ def evaluate(args):
             with open(os.path.join(folder, "evaluation.json"), "w", encoding="utf-8") as file:
                 json.dump(figures, file, indent=2, ensure_ascii=False)
                 file.write("\n")
+            cards.update(folder, figures)
 
 
 def demo_speech(args):
@@ -112,5 +120,5 @@ def smoke(args):
 
 if __name__ == "__main__":
     chosen = arguments()
-    {"speech-data": speech_data, "train-stt": train_stt, "train-mt": train_mt, "export": export, "evaluate": evaluate,
+    {"speech-data": speech_data, "train-stt": train_stt, "align-human": align_human, "train-mt": train_mt, "export": export, "evaluate": evaluate,
      "demo-speech": demo_speech, "smoke": smoke}[chosen.command](chosen)

@@ -56,7 +56,7 @@ def best_path(log_probs, labels):
     for t in range(n - 1, -1, -1):
         if state % 2 and ends[state // 2] == 0:
             ends[state // 2] = t
-        state -= back[t, state]
+        state -= int(back[t, state])
     return ends, total
 
 

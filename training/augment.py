@@ -73,7 +73,7 @@ def colour(rng, strength):
 class Drawer:
     """Random training examples from `pools`: name -> (weight, [clip]); a clip has mel, text, word_ends."""
 
-    SHARES = {"noise": 0.05, "truncated": 0.2, "two": 0.18, "timestamps": 0.08, "covered": 0.7, "warped": 0.6}
+    SHARES = {"noise": 0.05, "truncated": 0.2, "two": 0.18, "timestamps": 0.08, "covered": 0.7, "warped": 0.6, "full": 0.12}
 
     def __init__(self, pools, seed, spec_augment=True, shares=None):
         self.rng = np.random.default_rng(seed)

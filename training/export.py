@@ -75,16 +75,20 @@ def export_translator(model, tokenizer_path, folder):
     model.to(torch.float32)
 
 
-def export_speech_run(run, tokenizer_path, folder):
-    """Exports the averaged weights of a training run's last state."""
+def load_speech_run(run, tokenizer_path):
+    """The averaged weights of a training run's last state."""
     state = torch.load(os.path.join(run, "state.pt"))
     model = stt_model.Speech(SpeechTokens(tokenizer_path).size, **state["size"])
     model.load_state_dict(state["model"])
     with torch.no_grad():
         for weight, average in zip([p for p in model.parameters() if p.requires_grad], state["average"]):
             weight.copy_(average)
-    export_speech(model, tokenizer_path, folder)
-    print(f"speech model at step {state['step']} -> {folder}")
+    print(f"speech model at step {state['step']}")
+    return model.eval()
+
+
+def export_speech_run(run, tokenizer_path, folder):
+    export_speech(load_speech_run(run, tokenizer_path), tokenizer_path, folder)
 
 
 def export_translator_run(run, tokenizer_path, folder):

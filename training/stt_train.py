@@ -21,7 +21,7 @@ from .text_open import letters
 from .tokens import SpeechTokens
 
 FRAMES_PER_BATCH = 10_000
-CTC_WEIGHT, LABEL_SMOOTHING, EMA = 0.5, 0.1, 0.999
+CTC_WEIGHT, LABEL_SMOOTHING, EMA = 0.5, 0.1, 0.996
 IGNORE = -100
 
 
@@ -61,7 +61,7 @@ def batches(tokens, drawer, frames_per_batch):
         drawn = sorted((drawer.draw() for _ in range(400)), key=lambda e: len(e[0]))
         groups, at = [], 0
         while at < len(drawn):
-            full = rng.random() < 0.12
+            full = rng.random() < drawer.shares["full"]
             frames = WINDOW_FRAMES
             size = max(4, frames_per_batch // WINDOW_FRAMES)
             if not full:
