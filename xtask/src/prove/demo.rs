@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use anyhow::Context as _;
 use serde::Deserialize;
 
+/// A cut begins so long before its speech, and may reach back into the utterance before.
+const PRE_ROLL_MS: u64 = 300;
+
 /// One line of the demo's output; other events have other types and are left out.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -106,7 +109,7 @@ fn belongs(text: &Text, spoken: &[Spoken]) -> Option<Spoken> {
 }
 
 fn overlap(text: &Text, spoken: Spoken) -> u64 {
-    text.end_ms.min(spoken.end_ms).saturating_sub(text.start_ms.max(spoken.start_ms))
+    text.end_ms.min(spoken.end_ms).saturating_sub((text.start_ms + PRE_ROLL_MS).max(spoken.start_ms))
 }
 
 fn seconds(from_ms: u64, to_ms: Option<u64>) -> f64 {

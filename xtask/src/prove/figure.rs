@@ -44,13 +44,18 @@ pub(crate) struct Figure {
     measured: String,
     goal: String,
     verdict: Verdict,
+    /// The measured number; absent where there is none, or it never came.
+    value: Option<f64>,
+    /// What it must not exceed.
+    limit: Option<f64>,
 }
 
 impl Figure {
     /// Met at `limit` or below; `unit` is for people.
     pub(crate) fn at_most(what: impl Into<String>, measured: f64, limit: f64, unit: &str) -> Self {
         let text = if measured.is_finite() { format!("{measured:.2} {unit}") } else { "never".to_owned() };
-        Self::new(what, text, format!("<= {limit} {unit}"), measured <= limit)
+        let figure = Self::new(what, text, format!("<= {limit} {unit}"), measured <= limit);
+        Self { value: measured.is_finite().then_some(measured), limit: Some(limit), ..figure }
     }
 
     /// Met when both are the same count.
@@ -78,7 +83,7 @@ impl Figure {
 
     fn new(what: impl Into<String>, measured: impl Into<String>, goal: impl Into<String>, met: bool) -> Self {
         let verdict = if met { Verdict::Met } else { Verdict::FallsShort };
-        Self { what: what.into(), measured: measured.into(), goal: goal.into(), verdict }
+        Self { what: what.into(), measured: measured.into(), goal: goal.into(), verdict, value: None, limit: None }
     }
 }
 
