@@ -100,7 +100,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let roles = Roles::start(settings).await?;
     if !options.json {
         let seconds = begun.elapsed().as_secs_f64();
-        print_line(&format!("Subtide: gateway, speech and translation models are up ({seconds:.1} s). This is a recording,"));
+        print_line(&format!(
+            "Subtide: gateway, speech and translation models are up ({seconds:.1} s). This is a recording,"
+        ));
         print_line("heard and translated as it is played; what is dim may still change.\n");
     }
     let url = roles.url();
@@ -117,14 +119,18 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 async fn serve_on(roles: Roles, options: &Options, stop: CancellationToken) -> anyhow::Result<()> {
     if !options.json {
-        print_line(&format!("\nNow with your own microphone: open  http://{}/  in a browser. Ctrl-C ends.", roles.addr));
+        print_line(&format!(
+            "\nNow with your own microphone: open  http://{}/  in a browser. Ctrl-C ends.",
+            roles.addr
+        ));
     }
     roles.run(stop).await
 }
 
 fn load(directory: &Path) -> anyhow::Result<(Manifest, Vec<u8>)> {
     let path = directory.join("manifest.json");
-    let missing = || format!("{}: the demo's speech is not there; run from the checkout or set MODELS_DIR", path.display());
+    let missing =
+        || format!("{}: the demo's speech is not there; run from the checkout or set MODELS_DIR", path.display());
     let manifest: Manifest = serde_json::from_slice(&std::fs::read(&path).with_context(missing)?)
         .with_context(|| format!("{} cannot be read", path.display()))?;
     let path: PathBuf = directory.join(&manifest.file);
@@ -159,7 +165,8 @@ async fn show(url: &str, options: &Options, manifest: Manifest, pcm: Vec<u8>) ->
     }
     let first_sample = Instant::now();
     let latencies = Latencies::new(manifest.utterances);
-    let (played, watched) = tokio::join!(play(sender, pcm, first_sample), watch(receiver, options, first_sample, latencies));
+    let (played, watched) =
+        tokio::join!(play(sender, pcm, first_sample), watch(receiver, options, first_sample, latencies));
     played?;
     watched
 }
@@ -178,7 +185,10 @@ async fn play(mut sender: Sender, pcm: Vec<u8>, first_sample: Instant) -> anyhow
 }
 
 async fn watch(
-    mut events: Receiver, options: &Options, first_sample: Instant, mut latencies: Latencies,
+    mut events: Receiver,
+    options: &Options,
+    first_sample: Instant,
+    mut latencies: Latencies,
 ) -> anyhow::Result<()> {
     let mut transcript = Transcript::default();
     let interactive = !options.json && io::stdout().is_terminal();

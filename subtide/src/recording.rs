@@ -103,7 +103,8 @@ impl Recording {
         let (format, meta) = (FormatOptions::default(), MetadataOptions::default());
         let reader = symphonia::default::get_probe().probe(&hint, stream, format, meta);
         let reader = reader.map_err(|e| unusable(e.to_string()))?;
-        let track = reader.default_track(TrackType::Audio).ok_or_else(|| unusable("it has no sound track".to_owned()))?;
+        let track =
+            reader.default_track(TrackType::Audio).ok_or_else(|| unusable("it has no sound track".to_owned()))?;
         let parameters = track.codec_params.as_ref().and_then(|p| p.audio());
         let parameters = parameters.ok_or_else(|| unusable("its codec is not known".to_owned()))?;
         let rate = parameters.sample_rate.ok_or_else(|| unusable("its sample rate is not known".to_owned()))?;
@@ -151,7 +152,8 @@ impl Recording {
             if samples.is_empty() {
                 continue;
             }
-            let mono: Vec<f32> = samples.chunks(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
+            let mono: Vec<f32> =
+                samples.chunks(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
             self.found += mono.len() as u64;
             return Ok(Some(shared::audio::f32_to_s16le(&mono)));
         }
@@ -163,7 +165,8 @@ impl Recording {
         if short.is_none() && error.is_none() {
             return Ok(None);
         }
-        let promised = short.map_or_else(|| "a recording of unknown length".to_owned(), |p| format!("{:.1?}", seconds(p)));
+        let promised =
+            short.map_or_else(|| "a recording of unknown length".to_owned(), |p| format!("{:.1?}", seconds(p)));
         let reason = error.map_or_else(|| "the file ends there".to_owned(), ToString::to_string);
         Err(RecordingError::Truncated { path: self.path.clone(), found: seconds(self.found), promised, reason })
     }

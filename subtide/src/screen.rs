@@ -80,7 +80,11 @@ impl<W: Write> Screen<W> {
 
     fn utterance(&mut self, utterance: &Utterance, targets: &[Language]) -> io::Result<u16> {
         if utterance.lost && !utterance.has_text() {
-            return self.line(&[Piece { text: "[gap: this speech got no caption]", dim: false, colour: Some(Color::Yellow) }]);
+            return self.line(&[Piece {
+                text: "[gap: this speech got no caption]",
+                dim: false,
+                colour: Some(Color::Yellow),
+            }]);
         }
         let Some(caption) = utterance.caption.as_ref().filter(|_| utterance.has_text()) else { return Ok(0) };
         let mut rows = self.line(&[

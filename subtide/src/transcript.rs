@@ -91,7 +91,8 @@ impl Utterance {
     /// Whether nothing more comes, for the caption and for `targets`.
     #[must_use]
     pub fn done(&self, targets: &[Language]) -> bool {
-        let finished = |t: &Language| self.translations.get(t).is_some_and(|held| held.is_final) || self.lost_targets.contains(t);
+        let finished =
+            |t: &Language| self.translations.get(t).is_some_and(|held| held.is_final) || self.lost_targets.contains(t);
         self.lost || (self.caption.as_ref().is_some_and(|c| c.is_final) && targets.iter().all(finished))
     }
 

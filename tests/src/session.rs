@@ -101,7 +101,10 @@ pub fn check(events: &[Event], targets: &[&str]) -> BTreeMap<String, Vec<String>
             finals.push((utterance, text.clone()));
         }
     }
-    assert!(matches!(events.last().map(|e| &e.message), Some(ServerMessage::Ended { .. })), "the session ended in order");
+    assert!(
+        matches!(events.last().map(|e| &e.message), Some(ServerMessage::Ended { .. })),
+        "the session ended in order"
+    );
     for lane in ["caption"].iter().chain(targets) {
         let got: Vec<UtteranceId> = finals.get(*lane).into_iter().flatten().map(|(id, _)| *id).collect();
         assert_eq!(got, opened, "{lane}: one final an utterance, in order");

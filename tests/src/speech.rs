@@ -51,7 +51,8 @@ pub fn pcm(path: &std::path::Path) -> Vec<u8> {
 #[must_use]
 pub fn word_error_rate(reference: &str, heard: &str) -> f64 {
     let words = |text: &str| -> Vec<String> {
-        let plain: String = text.to_lowercase().chars().map(|c| if c.is_alphanumeric() || c == '\'' { c } else { ' ' }).collect();
+        let plain: String =
+            text.to_lowercase().chars().map(|c| if c.is_alphanumeric() || c == '\'' { c } else { ' ' }).collect();
         plain.split_whitespace().map(str::to_owned).collect()
     };
     let (reference, heard) = (words(reference), words(heard));

@@ -31,7 +31,11 @@ pub fn program(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap_or_default();
     let directory = test.parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
     let path = directory.join(name);
-    assert!(path.is_file(), "{} is not built; run `cargo xtask test`, or `cargo build --workspace` first", path.display());
+    assert!(
+        path.is_file(),
+        "{} is not built; run `cargo xtask test`, or `cargo build --workspace` first",
+        path.display()
+    );
     path
 }
 
@@ -49,7 +53,11 @@ pub fn free_addr() -> SocketAddr {
 #[must_use]
 pub fn command(name: &str) -> Command {
     let mut command = Command::new(program(name));
-    command.env_clear().env("MODELS_DIR", repository().join("models")).env("LOG_LEVEL", "warn").current_dir(repository());
+    command
+        .env_clear()
+        .env("MODELS_DIR", repository().join("models"))
+        .env("LOG_LEVEL", "warn")
+        .current_dir(repository());
     command
 }
 

@@ -118,7 +118,8 @@ async fn handshakes_are_refused_with_a_status_before_the_socket_opens() {
     let expires = std::time::SystemTime::now() + Duration::from_secs(60);
     let exp = expires.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &json!({"sub": "ana", "exp": exp}), &key).unwrap();
+    let token =
+        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &json!({"sub": "ana", "exp": exp}), &key).unwrap();
     let (mut sender, receiver) = client::open(&url, Some(&token), start(&[])).await.unwrap();
     sender.say(&ClientMessage::Stop {}).await.unwrap();
     let events: Vec<Event> = collect(receiver).await;

@@ -1,7 +1,5 @@
 //! Every final exactly once and in order, on the speech that ships, heard and translated by the models that ship.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::process::Stdio;
 
 use shared::wire::Event;
@@ -25,7 +23,8 @@ fn assert_heard(texts: &[String]) {
 async fn caption_of_a_file_gives_every_final_once_and_in_order() {
     let (wav, _) = demo();
     let output = tokio::task::spawn_blocking(move || {
-        let caption = command("subtide").arg("caption").arg(wav).args(["--from", "en", "--to", "es", "--json"]).output();
+        let caption =
+            command("subtide").arg("caption").arg(wav).args(["--from", "en", "--to", "es", "--json"]).output();
         caption.unwrap()
     })
     .await

@@ -53,7 +53,10 @@ pub(crate) fn of_dead_letter(delivery: &Delivery, job: &TranslationJob, reason: 
         kind: job.kind,
         target: Some(job.target.clone()),
     };
-    Ok(Effects { produce: vec![DeadLetter::produce(delivery, reason, Some(subject))?], ..of_gap(job, GapReason::Failed)? })
+    Ok(Effects {
+        produce: vec![DeadLetter::produce(delivery, reason, Some(subject))?],
+        ..of_gap(job, GapReason::Failed)?
+    })
 }
 
 fn publish(job: &TranslationJob, event: &SessionEvent) -> Result<Publish, Error> {

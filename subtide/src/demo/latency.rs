@@ -66,7 +66,10 @@ impl Latencies {
         let newest = self.newest.map_or_else(|| "-".to_owned(), |ms| format!("{:.2} s", seconds(ms)));
         let finals = median(self.after_the_voice(&self.final_caption));
         let finals = finals.map_or_else(|| "-".to_owned(), |ms| format!("{:.2} s", seconds(ms)));
-        format!("{:>5.1} s played | newest text {newest} behind the voice | finals {finals} after the last word", now.as_secs_f64())
+        format!(
+            "{:>5.1} s played | newest text {newest} behind the voice | finals {finals} after the last word",
+            now.as_secs_f64()
+        )
     }
 
     /// From the first word of the recording to the first text on the screen.
@@ -78,7 +81,8 @@ impl Latencies {
     /// For each utterance of the recording, how long after its last word the finals of all that was cut from it came.
     fn after_the_voice(&self, finals: &BTreeMap<UtteranceId, u64>) -> Vec<u64> {
         let after = |spoken: &Spoken| {
-            let overlapping = self.cut.iter().filter(|(_, (start, end))| *start < spoken.end_ms && *end > spoken.start_ms);
+            let overlapping =
+                self.cut.iter().filter(|(_, (start, end))| *start < spoken.end_ms && *end > spoken.start_ms);
             let last = overlapping.map(|(id, _)| *id).max()?;
             finals.get(&last).map(|at| at.saturating_sub(spoken.end_ms))
         };
