@@ -8,6 +8,8 @@ import random
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.path.join(os.path.dirname(HERE), "models")
 
+PROMPT_RENDITIONS = 5
+
 
 def arguments():
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
@@ -52,6 +54,7 @@ def speech_data(args):
     random.Random(4).shuffle(rest)
     data.build_human(os.path.join(folder, "human"))
     data.build([en for en, _ in bilingual.pairs(130, 21, held=False) if len(en.split()) <= 16], os.path.join(folder, "domain"), 31, args.processes)
+    data.build(text_open.prompt_sentences() * PROMPT_RENDITIONS, os.path.join(folder, "prompts"), 41, args.processes)
     data.build(short, os.path.join(folder, "open-short"), 11, args.processes)
     data.build(rest[: max(0, args.open - len(short))], os.path.join(folder, "open-long"), 12, args.processes)
 
@@ -63,6 +66,8 @@ def train_stt(args):
         with open(checks_path, "wb") as file:
             pickle.dump(stt_checks.make(), file)
     for stage in json.load(open(args.plan)):
+        if "human-aligned" in stage["plan"] and not os.path.exists(os.path.join(args.work, "data", "human-aligned")):
+            align_human(args)
         plan = {os.path.join(args.work, "data", name): weight for name, weight in stage.pop("plan").items()}
         stt_train.train(run=os.path.join(args.work, "stt"), plan=plan, checks=pickle.load(open(checks_path, "rb")),
                         tokenizer_path=os.path.join(args.work, "speech-tokens", "tokenizer.json"), **stage)

@@ -12,7 +12,7 @@ from .text_pairs import multi, vary
 
 END, PAD, POSITIONS = 0, 2, 128
 IGNORE, LABEL_SMOOTHING = -100, 0.1
-TOKENS_PER_BATCH = 1100
+TOKENS_PER_BATCH = 900
 SHARES = {"domain": 0.6, "other": 0.28}  # the rest: several sentences at once
 SIZE = dict(d_model=192, layers=3, heads=3, ffn=768)
 

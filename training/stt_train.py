@@ -122,7 +122,7 @@ def losses(model, item):
 
 
 def learning_rate(step, peak, warmup, steps, decay_from):
-    """Warm-up, a plateau, and a straight line to zero at the last step."""
+    """Warm-up, a plateau until `decay_from`, and a straight line to zero at `steps`."""
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak * min(1.0, max(0.0, (steps - step) / max(1, steps - decay_from)))
@@ -147,10 +147,11 @@ def quick_wer(model, tokens, clips, limit=40):
 class Settings:
     """What one training run is made of; every process of the run gets the same."""
 
-    def __init__(self, run, plan, tokenizer_path, steps, decay_from, peak=1.2e-3, warmup=400, seed=1, size=None, spec_augment=True,
+    def __init__(self, run, plan, tokenizer_path, steps, decay_from, total=None, peak=1.2e-3, warmup=400, seed=1, size=None, spec_augment=True,
                  checks=None, check_every=400, processes=2, frames_per_batch=FRAMES_PER_BATCH, shares=None):
         self.__dict__.update({k: v for k, v in locals().items() if k != "self"})
         self.size = size or stt_model.SIZE
+        self.total = total or max(steps, decay_from)  # where the learning rate reaches zero; a stage may stop before
         self.state_path = os.path.join(run, "state.pt")
 
 
@@ -242,7 +243,7 @@ def _loop(settings, rank, meeting):
     sums, since = np.zeros(2), time.time()
     while step < settings.steps:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, settings.peak, settings.warmup, settings.steps, settings.decay_from)
+            group["lr"] = learning_rate(step, settings.peak, settings.warmup, settings.total, settings.decay_from)
         cross, ctc = losses(model, queue.get())
         optimizer.zero_grad(set_to_none=True)
         (cross + CTC_WEIGHT * ctc).backward()

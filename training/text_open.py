@@ -109,6 +109,20 @@ def prompt_sentence(text):
     return sentence(text.replace("...", ".").replace("!", ".").replace(";", ","))
 
 
+def prompt_sentences():
+    """The sentences of the prompts that may be trained on, for the synthesisers to say too."""
+    texts = prompt_texts()
+    barred = {letters(prompt_sentence(t)) for n, t in texts.items() if is_check(n) or n in DEMO_PROMPTS}
+    found = {}
+    for name, text in texts.items():
+        if not is_check(name) and name not in DEMO_PROMPTS:
+            for part in re.findall(r"[^.?!]+[.?!]", prompt_sentence(text)):
+                part = sentence(part)
+                if speakable(part, 2, 16) and letters(part) not in barred:
+                    found.setdefault(letters(part), part)
+    return list(found.values())
+
+
 def is_check(name):
     return name.split("/")[-1].startswith(CHECK_GROUPS)
 
