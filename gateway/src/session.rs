@@ -5,59 +5,47 @@
 //! because a client that floods audio must not starve its own captions.
 
 mod audio;
+mod clock;
+mod end;
+mod store;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use shared::{
     audio::samples_to_ms,
-    backoff::Backoff,
-    bus::{Bus, BusError, Entry, EntryId, Produce, StateWrite},
+    bus::{Bus, Entry, EntryId},
     ids::SessionId,
-    jobs::{self, SESSION_TTL, SessionEvent, SpeechJob},
+    jobs::{self, SESSION_TTL, SessionEvent},
     shutdown::CancellationToken,
     wire::{
-        ClientMessage, EndReason, ErrorCode, Limits, MAX_GLOSSARY_TERM_BYTES, MAX_GLOSSARY_TERMS, MAX_MESSAGE_BYTES,
-        MAX_TARGETS, ServerMessage, Start, WireError,
+        ClientMessage, EndReason, ErrorCode, Limits, MAX_MESSAGE_BYTES, MAX_TARGETS, ServerMessage, Start, WireError,
     },
 };
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use self::audio::{Audio, Step};
+use self::{
+    audio::{Audio, Step},
+    end::{End, bad_order, check_glossary, check_targets, parse, too_large, unavailable},
+    store::{Patience, produce},
+};
 use crate::{
     auth::{Authenticator, Identity},
     config::GatewayConfig,
-    dispatch::{Closed, Dispatch, Settings},
+    dispatch::{Dispatch, Settings},
     mailbox::{self, Mailbox},
     metrics::Metrics,
-    socket::{self, Gone, Inbound, Outbox},
+    socket::{self, Inbound, Outbox},
 };
 
 /// A client that sends no `start` for so long is cut off.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the session looks at its clocks.
 const TICK: Duration = Duration::from_millis(200);
-/// Cloudflare closes silent connections after about 100 s; a ping every 20 s keeps them.
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// A client that gave no sign of life for so long is gone: two pings and a reserve.
-const DEAD_AFTER: Duration = Duration::from_secs(45);
-/// Decodes older than this are worth telling the client.
-const LAG_AFTER: Duration = Duration::from_secs(2);
-/// The route of the event stream is renewed well within its time to live.
-const RENEW_EVERY: Duration = Duration::from_secs(200);
-/// How long the bus may be away before a session with speech to store is given up.
-const BUS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a draining server waits for the finals it owes.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
-/// The client is told so long before its token ends.
-const TOKEN_WARNING: Duration = Duration::from_secs(60);
-/// A token is good for so long after its end, in a session that is under way.
-const TOKEN_GRACE: Duration = Duration::from_secs(30);
-/// Most events read at once in a replay.
-const REPLAY: usize = 256;
 
 /// What every session needs of its gateway.
 #[derive(Debug, Clone)]
@@ -72,23 +60,6 @@ pub struct Context {
     pub authenticator: Arc<Authenticator>,
     /// Metrics.
     pub metrics: Metrics,
-}
-
-/// How a session ends.
-#[derive(Debug)]
-enum End {
-    /// In order, with `ended`.
-    Ended(EndReason),
-    /// The client is gone; nothing can be said any more.
-    Gone,
-    /// With an `error`.
-    Error(ErrorCode, String),
-}
-
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
 }
 
 /// Serves one WebSocket from its handshake to its end.
@@ -106,7 +77,7 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, who: Identity, context:
         End::Error(code, message) => {
             metrics.count_error(code);
             let trace_id = format!("{:032x}", rand::random::<u128>());
-            tracing::info!(?code, %message, %trace_id, "session ended by an error");
+            tracing::info!(?code, %trace_id, "session ended by an error");
             let retry_after_ms = code.retryable().then_some(1000);
             let error = WireError { code, message, retryable: code.retryable(), retry_after_ms, trace_id };
             if outbox.send(ServerMessage::Error(error)).await.is_err() {
@@ -115,6 +86,7 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, who: Identity, context:
             outbox.close(code.close_code(), "see the error event before this").await;
         }
     }
+    frames.linger().await;
 }
 
 async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, End> {
@@ -370,95 +342,6 @@ impl Session {
         Ok(())
     }
 
-    async fn look_at_clocks(&mut self, outbox: &mut Outbox) -> Result<(), End> {
-        let (now, idle) = (Instant::now(), self.context.config.idle_timeout);
-        if self.inbox.take_missed() {
-            self.replay(outbox).await?;
-        }
-        let mut messages = Vec::new();
-        self.dispatch.expire(now, &mut messages);
-        self.say(messages, outbox).await?;
-        self.ask().await?;
-        if now.duration_since(self.last_sign) > DEAD_AFTER {
-            return Err(End::Gone);
-        }
-        if now.duration_since(self.last_audio) > idle && !self.stopping {
-            let message = format!("no audio came for {} s; connect again when there is some", idle.as_secs());
-            return Err(End::Error(ErrorCode::Idle, message));
-        }
-        if now.duration_since(self.last_ping) > PING_EVERY {
-            self.last_ping = now;
-            outbox.ping().await?;
-        }
-        if now.duration_since(self.last_renewal) > RENEW_EVERY && self.inbox.renew().await.is_ok() {
-            self.last_renewal = now;
-        }
-        self.tell_lag(now, outbox).await?;
-        self.look_at_token(outbox).await
-    }
-
-    /// Tells every [`LAG_AFTER`] how far captions are behind while they are, and once that they no longer are.
-    async fn tell_lag(&mut self, now: Instant, outbox: &mut Outbox) -> Result<(), End> {
-        let behind = self.dispatch.behind(now).filter(|behind| *behind > LAG_AFTER);
-        let due = self.last_lag.is_none_or(|told| now.duration_since(told) > LAG_AFTER);
-        match behind {
-            Some(behind) if due => {
-                self.last_lag = Some(now);
-                outbox.send(ServerMessage::Lag { behind_ms: millis(behind) }).await?;
-            }
-            None if self.last_lag.take().is_some() => outbox.send(ServerMessage::Lag { behind_ms: 0 }).await?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn look_at_token(&mut self, outbox: &mut Outbox) -> Result<(), End> {
-        let Some(remaining) = self.who.remaining() else { return Ok(()) };
-        if remaining.is_zero() && self.who.expired_for() > TOKEN_GRACE {
-            let message = "the token has expired; get a new one and connect again".to_owned();
-            return Err(End::Error(ErrorCode::Unauthorized, message));
-        }
-        if remaining <= TOKEN_WARNING && !self.warned_of_token {
-            self.warned_of_token = true;
-            let message = format!("the token ends in {} s; send `auth` with a new one", remaining.as_secs());
-            outbox.send(ServerMessage::Warning { code: "token_expiring".to_owned(), message }).await?;
-        }
-        Ok(())
-    }
-
-    fn renew_token(&mut self, token: &str) -> Result<(), End> {
-        let renewed = self.context.authenticator.verify(token);
-        let renewed = renewed.map_err(|e| End::Error(ErrorCode::Unauthorized, e.to_string()))?;
-        if renewed.subject != self.who.subject {
-            let message = "the new token names somebody else; connect again with it".to_owned();
-            return Err(End::Error(ErrorCode::Unauthorized, message));
-        }
-        self.who = renewed;
-        self.warned_of_token = false;
-        Ok(())
-    }
-
-    /// Reads the session's event stream from the newest event seen: what the mailbox may have missed.
-    async fn replay(&mut self, outbox: &mut Outbox) -> Result<(), End> {
-        let stream = jobs::event_stream(self.id);
-        let last = EntryId { ms: u64::MAX, seq: u64::MAX };
-        match self.context.bus.range(&stream, self.seen, last, REPLAY).await {
-            Ok(entries) => {
-                if entries.len() == REPLAY {
-                    self.inbox.missed();
-                }
-                for entry in entries {
-                    self.take_answer(entry, outbox).await?;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(session = %self.id, %error, "missed events cannot be read; trying again");
-                self.inbox.missed();
-            }
-        }
-        Ok(())
-    }
-
     /// Ends in order because the server stops: what is owed and comes in time is still sent.
     async fn drain(&mut self, outbox: &mut Outbox) -> Result<EndReason, End> {
         self.stopping = true;
@@ -477,105 +360,6 @@ impl Session {
         outbox.send(self.ended(EndReason::Draining)).await?;
         Ok(EndReason::Draining)
     }
-
-    /// Removes what the bus holds of an utterance that nobody waits for.
-    async fn clean(&mut self, closed: &Closed) {
-        let mut keys =
-            vec![jobs::audio_stream(self.id, closed.utterance), jobs::revision_key(self.id, closed.utterance)];
-        keys.extend(closed.targets.iter().map(|target| jobs::translation_key(self.id, closed.utterance, target)));
-        if let Err(error) = self.context.bus.remove(&keys).await {
-            tracing::debug!(session = %self.id, %error, "keys of a closed utterance stay until they expire");
-        }
-    }
-
-    /// Removes everything the bus holds of this session; workers drop what they still have of it.
-    async fn forget(&mut self) {
-        for open in self.dispatch.open() {
-            self.clean(&open).await;
-        }
-        if let Err(error) = self.context.bus.remove(&[jobs::event_stream(self.id)]).await {
-            tracing::debug!(session = %self.id, %error, "the event stream stays until it expires");
-        }
-    }
-}
-
-/// Lets a session wait for a bus that is away, up to [`BUS_PATIENCE`]. Meanwhile nothing is read from the client, so
-/// its audio waits in the client.
-struct Patience {
-    session: SessionId,
-    begun: Instant,
-    backoff: Backoff,
-}
-
-impl Patience {
-    fn new(session: SessionId) -> Self {
-        let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        Self { session, begun: Instant::now(), backoff }
-    }
-
-    async fn wait(&mut self, error: BusError) -> Result<(), End> {
-        if !error.retryable() || self.begun.elapsed() >= BUS_PATIENCE {
-            return Err(unavailable(&error));
-        }
-        tracing::warn!(session = %self.session, %error, "the bus does not answer; trying again");
-        sleep(self.backoff.next_delay()).await;
-        Ok(())
-    }
-}
-
-fn produce(job: &SpeechJob) -> Result<Produce, serde_json::Error> {
-    Ok(Produce {
-        stream: jobs::AUDIO_JOBS.to_owned(),
-        idempotency_key: format!("{}:{}:{}", job.session, job.utterance, job.revision),
-        payload: jobs::encode(job)?,
-        set: Some(StateWrite {
-            key: jobs::revision_key(job.session, job.utterance),
-            value: Bytes::from(job.revision.to_string()),
-            ttl: SESSION_TTL,
-        }),
-    })
-}
-
-fn parse(text: &str) -> Result<ClientMessage, End> {
-    serde_json::from_str(text)
-        .map_err(|error| End::Error(ErrorCode::BadMessage, format!("the message cannot be read: {error}")))
-}
-
-fn check_targets(count: usize) -> Result<(), End> {
-    if count <= MAX_TARGETS {
-        return Ok(());
-    }
-    Err(End::Error(ErrorCode::BadMessage, format!("{count} targets are too many; at most {MAX_TARGETS} are possible")))
-}
-
-fn check_glossary(terms: &[shared::wire::GlossaryTerm]) -> Result<(), End> {
-    let long = |text: &str| text.len() > MAX_GLOSSARY_TERM_BYTES;
-    if terms.len() > MAX_GLOSSARY_TERMS
-        || terms.iter().any(|t| long(&t.source) || t.target.as_deref().is_some_and(long))
-    {
-        let message = format!(
-            "the glossary is too large; at most {MAX_GLOSSARY_TERMS} terms of {MAX_GLOSSARY_TERM_BYTES} bytes are possible"
-        );
-        return Err(End::Error(ErrorCode::BadMessage, message));
-    }
-    Ok(())
-}
-
-fn too_large(size: Option<usize>) -> End {
-    let size = size.map_or_else(|| "a message".to_owned(), |bytes| format!("a message of {bytes} bytes"));
-    End::Error(
-        ErrorCode::TooLarge,
-        format!("{size} is above the limit of {MAX_MESSAGE_BYTES} bytes; send smaller frames"),
-    )
-}
-
-fn bad_order(message: &str) -> End {
-    End::Error(ErrorCode::BadOrder, message.to_owned())
-}
-
-fn unavailable(error: &BusError) -> End {
-    tracing::error!(%error, "the bus is away");
-    End::Error(ErrorCode::Unavailable, "the server cannot store audio at present; try again".to_owned())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -12,6 +12,9 @@ use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 const OUTBOX: usize = 256;
 /// A client that takes nothing for so long is cut off.
 const SLOW_READER: Duration = Duration::from_secs(10);
+/// After the last word to a client, what it still sends is read and thrown away for so long: closing a socket with
+/// unread data in it would reset the connection, and what we said last might never be seen.
+const LINGER: Duration = Duration::from_secs(2);
 /// How long a closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -68,6 +71,17 @@ impl Inbox {
             Message::Binary(bytes) => Inbound::Audio(bytes),
             Message::Ping(_) | Message::Pong(_) => Inbound::Pong,
             Message::Close(_) => Inbound::Gone,
+        }
+    }
+}
+
+impl Inbox {
+    /// Waits until the client has closed as well, or [`LINGER`] is over. A frame above the library's own limit cannot be
+    /// read past, and ends the waiting.
+    pub async fn linger(mut self) {
+        let gone = async { while !matches!(self.next().await, Inbound::Gone | Inbound::TooLarge(None)) {} };
+        if timeout(LINGER, gone).await.is_err() {
+            tracing::debug!("the client did not close; it is cut off");
         }
     }
 }

@@ -143,7 +143,7 @@ pub struct Publish {
     pub stream: String,
     /// Event.
     pub payload: Bytes,
-    /// Time to live of the whole stream from now.
+    /// Time to live of this event and, from now on, of the whole stream: a stream keeps what was published within it.
     pub ttl: Duration,
 }
 

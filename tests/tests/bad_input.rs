@@ -83,7 +83,7 @@ async fn each_fault_of_a_client_is_named_and_harms_nobody_else() {
         (vec![good_start(), good_start()], "bad_order", 4400, "second `start`"),
         (vec![good_start(), Message::binary(vec![0; 321])], "bad_audio", 4400, "321 bytes"),
         (vec![good_start(), Message::binary(vec![0; 65 * 1024])], "too_large", 1009, "66560 bytes"),
-        (vec![good_start(), Message::binary(vec![0; 1024 * 1024])], "too_large", 1009, "65536 bytes"),
+        (vec![good_start(), Message::binary(vec![0; 200 * 1024])], "too_large", 1009, "204800 bytes"),
         (vec![good_start(), Message::text("x".repeat(65 * 1024))], "too_large", 1009, "66560 bytes"),
     ];
     for (frames, code, close, named) in faults {
@@ -93,6 +93,12 @@ async fn each_fault_of_a_client_is_named_and_harms_nobody_else() {
         assert_eq!(u16::from(frame.code), close, "{error}");
         assert_eq!(error["trace_id"].as_str().unwrap().len(), 32);
     }
+    // So much that the gateway does not even read it all: the connection is cut, at the latest then.
+    let (mut flood, _) = connect_async(&url).await.unwrap();
+    flood.send(good_start()).await.unwrap();
+    drop(flood.send(Message::binary(vec![0; 8 * 1024 * 1024])).await);
+    let cut = async { while let Some(Ok(_)) = flood.next().await {} };
+    timeout(PATIENCE, cut).await.expect("the gateway cuts off who floods it");
     let texts = check(&honest.await.unwrap(), &["es"]);
     assert!(!texts["caption"].is_empty(), "the session beside them was captioned");
 }

@@ -363,4 +363,5 @@ contract!(
     a_blocked_mailbox_reader_wakes,
     a_cancelled_read_loses_no_mail,
     an_event_stream_can_be_replayed_from_an_id,
+    an_event_stream_forgets_what_outlived_its_time,
 );

@@ -189,7 +189,7 @@ async fn a_translation_grows_with_its_caption_and_its_final_commits_all() {
     scene.caption(1, "es", "", "one two").await;
     assert_eq!(texts(&scene.last().await), ("", "one' two'", false));
     scene.caption(2, "es", "one two", "three four").await;
-    assert_eq!(texts(&scene.last().await), ("one' two'", "three' four'", false));
+    assert_eq!(texts(&scene.last().await), ("one' two'", " three' four'", false));
     scene.caption(3, "es", "one two three four five", "").await;
     assert_eq!(texts(&scene.last().await), ("one' two' three' four' five'", "", true));
     let prefixes: Vec<String> = scene.asked("en-es").into_iter().map(|request| request.prefix).collect();

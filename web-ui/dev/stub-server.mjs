@@ -5,6 +5,7 @@
  * `node dev/stub-server.mjs [port]`, then http://127.0.0.1:PORT/. With `?auth` refused and so on: set STUB_REFUSE=401.
  */
 
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
@@ -117,7 +118,7 @@ async function play(ws, received, { wordMs, script }) {
   });
   await begun;
   const limits = { max_message_bytes: 65536, max_targets: 4, max_utterance_ms: 20000, idle_timeout_ms: 600000 };
-  say({ type: 'started', session: crypto.randomUUID(), resume_token: 'stub', limits });
+  say({ type: 'started', session: randomUUID(), resume_token: 'stub', limits });
   const sleep = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
   let utterance = 0;
   for (const spoken of script) {

@@ -78,6 +78,18 @@ pub(crate) async fn an_event_stream_can_be_replayed_from_an_id(bus: Arc<dyn Bus>
     );
 }
 
+pub(crate) async fn an_event_stream_forgets_what_outlived_its_time(bus: Arc<dyn Bus>) {
+    let brief = |n| Publish { ttl: A_WHILE * 3, ..event("a", n) };
+    let first = bus.publish(brief(0)).await.unwrap();
+    sleep(A_WHILE * 2).await;
+    bus.publish(brief(1)).await.unwrap();
+    sleep(A_WHILE * 2).await;
+    let newest = bus.publish(brief(2)).await.unwrap();
+    let kept = bus.range("a", EntryId::START, LAST, 10).await.unwrap();
+    assert!(kept.iter().all(|entry| entry.id > first), "the first outlived its time");
+    assert_eq!(kept.last().unwrap().id, newest);
+}
+
 /// Reads `count` mails.
 async fn read(reader: &mut dyn MailboxReader, count: usize) -> Vec<shared::bus::Mail> {
     let mut mails = Vec::new();

@@ -124,6 +124,8 @@ impl State {
 
     pub(super) fn publish(&mut self, event: Publish) -> EntryId {
         let entry = self.append(&event.stream, event.payload.clone(), Some(event.ttl));
+        let oldest = self.now_ms().saturating_sub(u64::try_from(event.ttl.as_millis()).unwrap_or(u64::MAX));
+        self.open(&event.stream).forget_before(oldest);
         if let Some(mailbox) = live(&self.routes, &event.stream).cloned() {
             let id = self.next_id();
             let mailbox = self.open_mailbox(&mailbox);

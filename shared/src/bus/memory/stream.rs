@@ -45,6 +45,12 @@ impl Stream {
         self.arrived.notify_waiters();
     }
 
+    /// Removes the entries older than `ms`, milliseconds since the Unix epoch.
+    pub(super) fn forget_before(&mut self, ms: u64) {
+        let keep = self.entries.partition_point(|entry| entry.id.ms < ms);
+        self.entries.drain(..keep);
+    }
+
     /// Index of the first entry after `id`.
     fn after(&self, id: EntryId) -> usize {
         self.entries.partition_point(|entry| entry.id <= id)

@@ -21,7 +21,10 @@ end
 -- Appends an event, and a copy to the mailbox its stream is routed to.
 local function publish()
   local stream, payload, ttl = key(), arg(), arg()
-  local id = redis.call('XADD', stream, '*', 'd', payload)
+  local now = redis.call('TIME')
+  -- What is older than its time to live goes, so that the stream of a long session stays small.
+  local oldest = math.max(0, now[1] * 1000 + math.floor(now[2] / 1000) - ttl)
+  local id = redis.call('XADD', stream, 'MINID', '=', string.format('%.0f', oldest), '*', 'd', payload)
   redis.call('PEXPIRE', stream, ttl)
   local mailbox = redis.call('GET', 'route:' .. stream)
   if mailbox then

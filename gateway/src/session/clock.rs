@@ -1,0 +1,91 @@
+//! What a session does because time passes.
+
+use std::time::{Duration, Instant};
+
+use shared::wire::{ErrorCode, ServerMessage};
+
+use super::{Session, end::End, millis};
+use crate::socket::Outbox;
+
+/// Cloudflare closes silent connections after about 100 s; a ping every 20 s keeps them.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// A client that gave no sign of life for so long is gone: two pings and a reserve.
+const DEAD_AFTER: Duration = Duration::from_secs(45);
+/// Decodes older than this are worth telling the client.
+const LAG_AFTER: Duration = Duration::from_secs(2);
+/// The route of the event stream is renewed well within its time to live.
+const RENEW_EVERY: Duration = Duration::from_secs(200);
+/// The client is told so long before its token ends.
+const TOKEN_WARNING: Duration = Duration::from_secs(60);
+/// A token is good for so long after its end, in a session that is under way.
+const TOKEN_GRACE: Duration = Duration::from_secs(30);
+
+impl Session {
+    pub(super) async fn look_at_clocks(&mut self, outbox: &mut Outbox) -> Result<(), End> {
+        let (now, idle) = (Instant::now(), self.context.config.idle_timeout);
+        if self.inbox.take_missed() {
+            self.replay(outbox).await?;
+        }
+        let mut messages = Vec::new();
+        self.dispatch.expire(now, &mut messages);
+        self.say(messages, outbox).await?;
+        self.ask().await?;
+        if now.duration_since(self.last_sign) > DEAD_AFTER {
+            return Err(End::Gone);
+        }
+        if now.duration_since(self.last_audio) > idle && !self.stopping {
+            let message = format!("no audio came for {} s; connect again when there is some", idle.as_secs());
+            return Err(End::Error(ErrorCode::Idle, message));
+        }
+        if now.duration_since(self.last_ping) > PING_EVERY {
+            self.last_ping = now;
+            outbox.ping().await?;
+        }
+        if now.duration_since(self.last_renewal) > RENEW_EVERY && self.inbox.renew().await.is_ok() {
+            self.last_renewal = now;
+        }
+        self.tell_lag(now, outbox).await?;
+        self.look_at_token(outbox).await
+    }
+
+    /// Tells every [`LAG_AFTER`] how far captions are behind while they are, and once that they no longer are.
+    async fn tell_lag(&mut self, now: Instant, outbox: &mut Outbox) -> Result<(), End> {
+        let behind = self.dispatch.behind(now).filter(|behind| *behind > LAG_AFTER);
+        let due = self.last_lag.is_none_or(|told| now.duration_since(told) > LAG_AFTER);
+        match behind {
+            Some(behind) if due => {
+                self.last_lag = Some(now);
+                outbox.send(ServerMessage::Lag { behind_ms: millis(behind) }).await?;
+            }
+            None if self.last_lag.take().is_some() => outbox.send(ServerMessage::Lag { behind_ms: 0 }).await?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn look_at_token(&mut self, outbox: &mut Outbox) -> Result<(), End> {
+        let Some(remaining) = self.who.remaining() else { return Ok(()) };
+        if remaining.is_zero() && self.who.expired_for() > TOKEN_GRACE {
+            let message = "the token has expired; get a new one and connect again".to_owned();
+            return Err(End::Error(ErrorCode::Unauthorized, message));
+        }
+        if remaining <= TOKEN_WARNING && !self.warned_of_token {
+            self.warned_of_token = true;
+            let message = format!("the token ends in {} s; send `auth` with a new one", remaining.as_secs());
+            outbox.send(ServerMessage::Warning { code: "token_expiring".to_owned(), message }).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn renew_token(&mut self, token: &str) -> Result<(), End> {
+        let renewed = self.context.authenticator.verify(token);
+        let renewed = renewed.map_err(|e| End::Error(ErrorCode::Unauthorized, e.to_string()))?;
+        if renewed.subject != self.who.subject {
+            let message = "the new token names somebody else; connect again with it".to_owned();
+            return Err(End::Error(ErrorCode::Unauthorized, message));
+        }
+        self.who = renewed;
+        self.warned_of_token = false;
+        Ok(())
+    }
+}
