@@ -4,8 +4,10 @@ import os
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 SPEECH_SETS = {
     "domain_seen_voices": "domain sentences, voices heard in training (goal ≤ 10)",
+    "domain_seen_voices_in_noise": "the same with steady noise 15-35 dB under the speech",
     "domain_unseen_variants": "domain sentences, espeak-ng variants f4 and m5, never trained on",
     "domain_unseen_speaker": "domain sentences, festival's ked, a speaker never trained on (goal ≤ 20)",
+    "domain_unseen_speaker_in_noise": "the same with steady noise 15-35 dB under the speech",
     "domain_cut_short": "domain sentences broken off after a random word",
     "open_text_seen_voices": "WordNet and fortunes, sentences never trained on",
     "human_check_prompts": "recorded human prompts vm-* and queue-*, never trained on (stretch goal ≤ 50)",

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use gateway::{Gateway, GatewayConfig, server::HEALTH_BUS};
 use shared::{
     config::Env,
-    worker_process::{self, Fault, WorkerProcess},
+    role_process::{self, Fault, RoleProcess},
 };
 
 /// Port of `/livez`, `/readyz`, `/health` and `/metrics`.
@@ -14,18 +14,18 @@ const DEFAULT_HEALTH_PORT: u16 = 8080;
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut env = Env::process();
-    let process = WorkerProcess::from_env(&mut env, DEFAULT_HEALTH_PORT);
+    let process = RoleProcess::from_env(&mut env, DEFAULT_HEALTH_PORT);
     match std::env::args().nth(1).as_deref() {
         Some("health") => process.ask_health().await,
         Some(other) => {
             eprintln!("unknown argument `{other}`; usage: gateway [health]");
             ExitCode::from(64)
         }
-        None => worker_process::report(run(process, env).await),
+        None => role_process::report(run(process, env).await),
     }
 }
 
-async fn run(process: WorkerProcess, mut env: Env) -> Result<(), Fault> {
+async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
     let config = GatewayConfig::from_env(&mut env);
     env.finish()?;
     let started = process.start("gateway", &[HEALTH_BUS]).await?;

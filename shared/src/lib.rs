@@ -13,7 +13,8 @@
 //! - [`config`]: the only code that reads the environment
 //! - [`telemetry`]: logs; [`health`]: `/livez`, `/readyz`, `/metrics`
 //! - [`shutdown`], [`backoff`]: how a service stops, and how it tries again
-//! - [`consumer`]: the loop in which a worker takes jobs and answers for each; [`worker_process`]: what is around it
+//! - [`consumer`]: the loop in which a worker takes jobs and answers for each
+//! - [`role_process`]: what stands around a role that is a process of its own
 //! - [`models`]: where models lie on disk
 //!
 //! Absent on purpose: candle, WebSockets, VAD, tokens.
@@ -39,8 +40,8 @@ pub mod jobs;
 #[cfg(feature = "service")]
 pub mod models;
 #[cfg(feature = "service")]
+pub mod role_process;
+#[cfg(feature = "service")]
 pub mod shutdown;
 #[cfg(feature = "service")]
 pub mod telemetry;
-#[cfg(feature = "service")]
-pub mod worker_process;

@@ -18,8 +18,8 @@ use shared::{
     bus::{Bus, MemoryBus, RedisBus},
     config::{Env, ExposeSecret, SecretString},
     health::{Health, HealthServer},
+    role_process::{ENV_REDIS_URL, MODEL},
     shutdown::CancellationToken,
-    worker_process::{ENV_REDIS_URL, MODEL},
 };
 use stt_worker::{SttConfig, SttWorker};
 use tokio::task::JoinSet;

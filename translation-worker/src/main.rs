@@ -4,25 +4,25 @@ use std::process::ExitCode;
 
 use shared::{
     config::Env,
-    worker_process::{self, Fault, MODEL, WorkerProcess},
+    role_process::{self, Fault, MODEL, RoleProcess},
 };
 use translation_worker::{TranslationConfig, TranslationWorker, config::DEFAULT_HEALTH_PORT, engine};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut env = Env::process();
-    let process = WorkerProcess::from_env(&mut env, DEFAULT_HEALTH_PORT);
+    let process = RoleProcess::from_env(&mut env, DEFAULT_HEALTH_PORT);
     match std::env::args().nth(1).as_deref() {
         Some("health") => process.ask_health().await,
         Some(other) => {
             eprintln!("unknown argument `{other}`; usage: translation-worker [health]");
             ExitCode::from(64)
         }
-        None => worker_process::report(run(process, env).await),
+        None => role_process::report(run(process, env).await),
     }
 }
 
-async fn run(process: WorkerProcess, mut env: Env) -> Result<(), Fault> {
+async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
     let config = TranslationConfig::from_env(&mut env);
     env.finish()?;
     let started = process.start("translation-worker", &[MODEL, shared::consumer::BUS]).await?;

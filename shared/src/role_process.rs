@@ -1,4 +1,4 @@
-//! What stands around the loop of a worker process: its common keys, its health port, its bus and its exit codes.
+//! What stands around a role that is a process of its own: its common keys, its health port, its bus and its exit codes.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -30,12 +30,12 @@ pub const DEFAULT_HEALTH_BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// `HEALTH_PORT`: number of the health port; each role has its own default.
 pub const ENV_HEALTH_PORT: &str = "HEALTH_PORT";
 
-/// How long a starting worker waits for Redis: longer than a Redis started at the same moment needs.
+/// How long a starting role waits for Redis: longer than a Redis started at the same moment needs.
 const REDIS_PATIENCE: Duration = Duration::from_secs(8);
 /// Component of [`Health`] that says whether the models are loaded.
 pub const MODEL: &str = "model";
 
-/// Why a worker process ends before it was told to.
+/// Why such a process ends before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The configuration cannot be used. Exit code 64 (`EX_USAGE`).
@@ -82,15 +82,15 @@ impl Fault {
     }
 }
 
-/// The keys that every worker process has.
+/// The keys that every such process has.
 #[derive(Debug, Clone)]
-pub struct WorkerProcess {
+pub struct RoleProcess {
     redis_url: SecretString,
     health_addr: SocketAddr,
     log: LogConfig,
 }
 
-/// A worker process that can be reached and that reaches its bus.
+/// A role that can be reached and that reaches its bus.
 #[derive(Debug)]
 pub struct Started {
     /// The bus.
@@ -103,7 +103,7 @@ pub struct Started {
     pub shutdown: CancellationToken,
 }
 
-impl WorkerProcess {
+impl RoleProcess {
     /// Reads `REDIS_URL`, `HEALTH_BIND`, `HEALTH_PORT`, `LOG_LEVEL` and `LOG_FORMAT`.
     pub fn from_env(env: &mut Env, default_health_port: u16) -> Self {
         let bind = env.parse_or(ENV_HEALTH_BIND, DEFAULT_HEALTH_BIND);
@@ -155,7 +155,7 @@ impl WorkerProcess {
         }
     }
 
-    /// What the argument `health` does: exit code 0 when the worker of these keys is ready, else 1.
+    /// What the argument `health` does: exit code 0 when the role of these keys is ready, else 1.
     pub async fn ask_health(&self) -> ExitCode {
         match probe(loopback_of(self.health_addr)).await {
             Ok(true) => ExitCode::SUCCESS,
@@ -168,7 +168,7 @@ impl WorkerProcess {
     }
 }
 
-/// Says on standard error and in the exit code how a worker process ended.
+/// Says on standard error and in the exit code how such a process ended.
 pub fn report(outcome: Result<(), Fault>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn keys_have_defaults_and_the_password_of_redis_is_never_printed() {
         let mut env = Env::of([("REDIS_URL", "redis://:hush@redis:6379"), ("HEALTH_BIND", "0.0.0.0")]);
-        let process = WorkerProcess::from_env(&mut env, 8081);
+        let process = RoleProcess::from_env(&mut env, 8081);
         assert!(env.finish().is_ok());
         assert_eq!(process.health_addr, "0.0.0.0:8081".parse().unwrap());
         assert_eq!(loopback_of(process.health_addr), "127.0.0.1:8081".parse().unwrap());
