@@ -15,6 +15,7 @@ use std::{
 };
 
 use shared::{
+    agreement::{append, stitch},
     bus::EntryId,
     ids::{Revision, SessionId, UtteranceId},
     jobs::{JobKind, SessionEvent, SpeechJob},
@@ -75,6 +76,8 @@ struct Utterance {
     asked_end_ms: u64,
     committed: String,
     tail: String,
+    /// A partial failed in a way that the next would too.
+    no_partials: bool,
     caption: Lane,
     translations: Vec<TargetLane>,
 }
@@ -83,6 +86,8 @@ struct Utterance {
 struct TargetLane {
     target: Language,
     shown: Revision,
+    /// Committed text the client has.
+    committed: String,
     lane: Lane,
 }
 
@@ -113,7 +118,12 @@ impl Dispatch {
 
     /// An utterance was opened at `start_ms`.
     pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64) {
-        let lane = |target: &Language| TargetLane { target: target.clone(), shown: Revision(0), lane: Lane::Open };
+        let lane = |target: &Language| TargetLane {
+            target: target.clone(),
+            shown: Revision(0),
+            committed: String::new(),
+            lane: Lane::Open,
+        };
         let state = Utterance {
             translations: self.settings.targets.iter().map(lane).collect(),
             settings: self.settings.clone(),
@@ -127,6 +137,7 @@ impl Dispatch {
             asked_end_ms: start_ms,
             committed: String::new(),
             tail: String::new(),
+            no_partials: false,
             caption: Lane::Open,
         };
         self.utterances.insert(utterance, state);
@@ -172,7 +183,7 @@ impl Dispatch {
                 match target {
                     None if was_final && revision == state.asked => state.fail(gap),
                     Some(target) if was_final => state.fail_target(&target, gap),
-                    None if revision == state.asked => state.asked_at = None,
+                    None if revision == state.asked => (state.asked_at, state.no_partials) = (None, true),
                     _ => {}
                 }
             }
@@ -206,6 +217,12 @@ impl Dispatch {
         self.utterances.is_empty()
     }
 
+    /// Utterances that something is owed for.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.utterances.len()
+    }
+
     /// How long the oldest unanswered decode has waited.
     #[must_use]
     pub fn behind(&self, now: Instant) -> Option<Duration> {
@@ -224,11 +241,12 @@ impl Dispatch {
         self.utterances.iter().map(|(id, u)| Closed { utterance: *id, targets: u.settings.targets.clone() }).collect()
     }
 
-    fn receive_caption(&mut self, caption: Caption, out: &mut Vec<ServerMessage>) {
+    fn receive_caption(&mut self, mut caption: Caption, out: &mut Vec<ServerMessage>) {
         let Some(state) = self.utterances.get_mut(&caption.utterance) else { return };
         if caption.revision != state.asked || !matches!(state.caption, Lane::Open) {
             return;
         }
+        keep(&state.committed, &mut caption.committed);
         if caption.is_final {
             caption.committed.clone_into(&mut state.committed);
             state.caption = Lane::Held(Some(Box::new(ServerMessage::Caption(caption))));
@@ -243,13 +261,15 @@ impl Dispatch {
         }
     }
 
-    fn receive_translation(&mut self, translation: Translation, out: &mut Vec<ServerMessage>) {
+    fn receive_translation(&mut self, mut translation: Translation, out: &mut Vec<ServerMessage>) {
         let Some(state) = self.utterances.get_mut(&translation.utterance) else { return };
         let Some(lane) = state.translations.iter_mut().find(|l| l.target == translation.target) else { return };
         if !matches!(lane.lane, Lane::Open) || translation.revision <= lane.shown {
             return;
         }
         lane.shown = translation.revision;
+        keep(&lane.committed, &mut translation.committed);
+        translation.committed.clone_into(&mut lane.committed);
         if translation.is_final {
             lane.lane = Lane::Held(Some(Box::new(ServerMessage::Translation(translation))));
         } else {
@@ -310,7 +330,7 @@ impl Utterance {
         let free = self.asked_at.is_none_or(|at| now.duration_since(at) >= PARTIAL_TIMEOUT);
         let first = self.asked == Revision(0);
         let wanted = if first { self.start_ms + FIRST_PARTIAL_MS } else { self.asked_end_ms + PARTIAL_STEP_MS };
-        (partials && free && self.end_ms >= wanted).then_some(JobKind::Partial)
+        (partials && !self.no_partials && free && self.end_ms >= wanted).then_some(JobKind::Partial)
     }
 
     fn ask(
@@ -377,6 +397,14 @@ impl Utterance {
         for lane in self.translations.iter_mut().filter(|l| matches!(l.lane, Lane::Open)) {
             lane.lane = Lane::Held(Some(Box::new(gap(Some(lane.target.clone())))));
         }
+    }
+}
+
+/// Makes `committed` go on from what the client has. Workers see to that themselves; this is for the cases that none of
+/// them can see, such as a final decode that was asked for while the last partial was still on its way.
+fn keep(shown: &str, committed: &mut String) {
+    if !committed.starts_with(shown) {
+        *committed = append(shown, &stitch(shown, committed));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The listener, its routes, and who may open a session.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -12,7 +12,11 @@ use axum::{
 use prometheus::Registry;
 use serde_json::json;
 use shared::{bus::Bus, health::Health, shutdown::CancellationToken, wire::SUBPROTOCOL};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use tokio_util::task::TaskTracker;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
@@ -31,6 +35,8 @@ const LIBRARY_MAX_BYTES: usize = 256 * 1024;
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// How long sessions may take to end once the server stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
+/// How long answers that are no sessions may take to end.
+const PAGE_DEADLINE: Duration = Duration::from_secs(3);
 /// What the page may do: its own scripts and styles, its own WebSocket, nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                            font-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; \
@@ -122,8 +128,18 @@ impl Gateway {
             draining.cancel();
         });
         let stop = self.state.shutdown.clone();
-        let served =
-            axum::serve(self.listener, router(self.state)).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let serving = axum::serve(self.listener, router(self.state))
+            .with_graceful_shutdown(stop.clone().cancelled_owned())
+            .into_future();
+        // Connections that are no sessions may not hold up the end: a page half read is cut off.
+        let overdue = async {
+            stop.cancelled().await;
+            sleep(PAGE_DEADLINE).await;
+        };
+        let served = tokio::select! {
+            served = serving => served,
+            () = overdue => Ok(()),
+        };
         sessions.close();
         if timeout(DRAIN_DEADLINE, sessions.wait()).await.is_err() {
             tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut off");

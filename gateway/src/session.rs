@@ -28,7 +28,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::{
     audio::{Audio, Step},
-    end::{End, bad_order, check_glossary, check_targets, parse, too_large, unavailable},
+    end::{End, bad_order, check_glossary, check_targets, distinct, parse, too_large, unavailable},
     store::{Patience, produce},
 };
 use crate::{
@@ -44,6 +44,9 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the session looks at its clocks.
 const TICK: Duration = Duration::from_millis(200);
+/// Utterances that a session may be owed at once. With more, nothing is read from the client until some are answered:
+/// who sends a recording faster than it can be heard waits, and nobody can fill the queue for the others.
+const MAX_OWED: usize = 32;
 /// How long a draining server waits for the finals it owes.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -66,9 +69,13 @@ pub struct Context {
 pub async fn serve(socket: axum::extract::ws::WebSocket, who: Identity, context: Context, shutdown: CancellationToken) {
     let (mut frames, mut outbox) = socket::open(socket);
     let metrics = context.metrics.clone();
-    let end = match wait_for_start(&mut frames).await {
+    let started = tokio::select! {
+        () = shutdown.cancelled() => Err(End::Ended(EndReason::Draining)),
+        started = wait_for_start(&mut frames) => started,
+    };
+    let (end, session) = match started {
         Ok(start) => run(start, who, &mut frames, &mut outbox, context, shutdown).await,
-        Err(end) => end,
+        Err(end) => (end, None),
     };
     match end {
         End::Gone => outbox.close(1001, "").await,
@@ -87,22 +94,28 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, who: Identity, context:
         }
     }
     frames.linger().await;
+    if let Some(mut session) = session {
+        session.forget().await;
+    }
 }
 
 async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, End> {
-    let message = loop {
-        match timeout(START_TIMEOUT, frames.next()).await {
-            Ok(Inbound::Text(text)) => break parse(&text)?,
-            Ok(Inbound::Pong) => {}
-            Ok(Inbound::Gone) => return Err(End::Gone),
-            Ok(Inbound::TooLarge(size)) => return Err(too_large(size)),
-            Ok(Inbound::Audio(_)) => return Err(bad_order("audio came before `start`; send `start` as text first")),
-            Err(_) => return Err(bad_order("no `start` came within 10 s; send it right after connecting")),
+    let first = async {
+        loop {
+            match frames.next().await {
+                Inbound::Text(text) => return parse(&text),
+                Inbound::Pong => {}
+                Inbound::Gone => return Err(End::Gone),
+                Inbound::TooLarge(size) => return Err(too_large(size)),
+                Inbound::Audio(_) => return Err(bad_order("audio came before `start`; send `start` as text first")),
+            }
         }
     };
-    match message {
-        ClientMessage::Start(start) => Ok(start),
-        _ => Err(bad_order("the first message must be `start`")),
+    match timeout(START_TIMEOUT, first).await {
+        Ok(Ok(ClientMessage::Start(start))) => Ok(start),
+        Ok(Ok(_)) => Err(bad_order("the first message must be `start`")),
+        Ok(Err(end)) => Err(end),
+        Err(_) => Err(bad_order("no `start` came within 10 s; send it right after connecting")),
     }
 }
 
@@ -113,11 +126,11 @@ async fn run(
     outbox: &mut Outbox,
     context: Context,
     shutdown: CancellationToken,
-) -> End {
+) -> (End, Option<Session>) {
     let id = SessionId::random();
     let mut session = match Session::open(id, start, who, context).await {
         Ok(session) => session,
-        Err(end) => return end,
+        Err(end) => return (end, None),
     };
     session.context.metrics.sessions.inc();
     session.context.metrics.sessions_opened.inc();
@@ -127,9 +140,8 @@ async fn run(
         Err(end) => end,
     };
     session.context.metrics.sessions.dec();
-    session.forget().await;
     tracing::info!(session = %id, audio_ms = session.audio.received_ms(), ?end, "session closed");
-    end
+    (end, Some(session))
 }
 
 struct Session {
@@ -157,7 +169,7 @@ impl Session {
         check_targets(start.targets.len())?;
         check_glossary(&start.glossary)?;
         let audio = Audio::new(&context.config, start.audio).map_err(|e| End::Error(ErrorCode::BadAudio, e))?;
-        let settings = Settings { source: start.source, targets: start.targets, glossary: start.glossary };
+        let settings = Settings { source: start.source, targets: distinct(start.targets), glossary: start.glossary };
         let dispatch = Dispatch::new(id, start.partials, settings, context.config.final_timeout);
         let inbox = context.mailbox.open(id).await.map_err(|e| unavailable(&e))?;
         let now = Instant::now();
@@ -193,9 +205,9 @@ impl Session {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.drain(outbox).await,
-                entry = self.inbox.next() => self.take_answer(entry, outbox).await?,
-                frame = frames.next() => self.take_frame(frame, outbox).await?,
+                entry = self.inbox.next() => self.take_mail(entry, outbox).await?,
                 _ = tick.tick() => self.look_at_clocks(outbox).await?,
+                frame = frames.next(), if self.dispatch.owed() < MAX_OWED => self.take_frame(frame, outbox).await?,
             }
             if self.stopping && self.dispatch.idle() {
                 outbox.send(self.ended(EndReason::Stopped)).await?;
@@ -232,7 +244,7 @@ impl Session {
                     check_glossary(glossary.as_deref().unwrap_or_default())?;
                     let settings = self.dispatch.settings_mut();
                     settings.source = source.unwrap_or_else(|| settings.source.clone());
-                    settings.targets = targets.unwrap_or_else(|| settings.targets.clone());
+                    settings.targets = targets.map_or_else(|| settings.targets.clone(), distinct);
                     settings.glossary = glossary.unwrap_or_else(|| settings.glossary.clone());
                     Ok(())
                 }
@@ -305,6 +317,15 @@ impl Session {
         Ok(())
     }
 
+    /// Takes an answer from the mailbox, unless one before it may be missing: then all are read from the event stream,
+    /// and this one with them.
+    async fn take_mail(&mut self, entry: Entry, outbox: &mut Outbox) -> Result<(), End> {
+        if self.inbox.take_missed() {
+            return self.replay(outbox).await;
+        }
+        self.take_answer(entry, outbox).await
+    }
+
     async fn take_answer(&mut self, entry: Entry, outbox: &mut Outbox) -> Result<(), End> {
         if entry.id <= self.seen {
             return Ok(());
@@ -336,8 +357,9 @@ impl Session {
             }
             outbox.send(message).await?;
         }
-        for closed in self.dispatch.take_closed() {
-            self.clean(&closed).await;
+        let closed = self.dispatch.take_closed();
+        if !closed.is_empty() {
+            self.clean(&closed, Vec::new()).await;
         }
         Ok(())
     }
@@ -347,10 +369,12 @@ impl Session {
         self.stopping = true;
         self.finalize(outbox).await?;
         let deadline = sleep(DRAIN_PATIENCE);
+        let mut tick = interval(TICK);
         tokio::pin!(deadline);
         while !self.dispatch.idle() {
             tokio::select! {
-                entry = self.inbox.next() => self.take_answer(entry, outbox).await?,
+                entry = self.inbox.next() => self.take_mail(entry, outbox).await?,
+                _ = tick.tick() => if self.inbox.take_missed() { self.replay(outbox).await? },
                 () = &mut deadline => break,
             }
         }

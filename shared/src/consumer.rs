@@ -215,10 +215,9 @@ impl<H: JobHandler> Floor<H> {
             if shutdown.run_until_cancelled(sleep(wait)).await.is_none() {
                 return;
             }
-            let free = self.slots.available_permits();
-            if free == 0 {
-                continue;
-            }
+            // Even a full worker takes one over: under a backlog none would ever look free at this moment, and the
+            // jobs of a dead one would wait for its end.
+            let free = self.slots.available_permits().max(1);
             let Some(outcome) = shutdown.run_until_cancelled(self.consumer.reclaim(free)).await else { return };
             match outcome {
                 Ok(jobs) => self.start(jobs, shutdown).await,

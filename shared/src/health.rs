@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::IntoFuture as _,
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -116,7 +117,12 @@ impl HealthServer {
     /// # Errors
     /// When accepting connections fails for good.
     pub async fn run(self, shutdown: CancellationToken) -> std::io::Result<()> {
-        axum::serve(self.listener, self.health.router()).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        let serving = axum::serve(self.listener, self.health.router()).into_future();
+        // Answers take no time, and nobody waits for a half-read one.
+        tokio::select! {
+            served = serving => served,
+            () = shutdown.cancelled() => Ok(()),
+        }
     }
 }
 

@@ -34,7 +34,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long audio, events and state of a silent session stay on the bus: the resume window (120 s) and a reserve.
 pub const SESSION_TTL: Duration = Duration::from_secs(600);
 
-/// Stream with the PCM (16 kHz mono s16le) of one utterance, 200-500 ms an entry.
+/// Stream with the PCM (16 kHz mono s16le) of one utterance, 240 ms an entry or, where a client sends more at once, as
+/// much as came.
 #[must_use]
 pub fn audio_stream(session: SessionId, utterance: UtteranceId) -> String {
     format!("audio:{session}:{utterance}")

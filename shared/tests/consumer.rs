@@ -56,14 +56,11 @@ impl Handler {
     }
 
     async fn publish(&self, job: &Delivery, text: Bytes) -> Outcome {
-        let publish = vec![Publish { stream: "done".to_owned(), payload: text, ttl: SESSION_TTL }];
-        let produce = vec![DeadLetter::produce(job, "test", None).unwrap()];
-        let effects = Effects {
-            produce: if job.payload.starts_with(b"fail") { produce } else { Vec::new() },
-            publish,
-            ..Effects::default()
-        };
-        match self.bus.finish(job, effects).await.unwrap() {
+        let mut publish = vec![Publish { stream: "done".to_owned(), payload: text, ttl: SESSION_TTL }];
+        if job.payload.starts_with(b"fail") {
+            publish.push(DeadLetter::publish(job, "test", None).unwrap());
+        }
+        match self.bus.finish(job, Effects { publish, ..Effects::default() }).await.unwrap() {
             Finished::Done => Outcome::Done,
             _ => Outcome::LeaseLost,
         }

@@ -65,8 +65,8 @@ pub(crate) fn of_gap(delivery: &Delivery, job: &SpeechJob, reason: &str) -> Resu
     };
     Ok(Effects {
         guard: Some(guard(job)),
-        publish: vec![publish(job, &gap)?],
-        produce: vec![DeadLetter::produce(delivery, reason, Some(subject))?],
+        publish: vec![publish(job, &gap)?, DeadLetter::publish(delivery, reason, Some(subject))?],
+        produce: Vec::new(),
         set: Vec::new(),
     })
 }

@@ -73,7 +73,7 @@ impl JobHandler for SpeechHandler {
         let effects = match jobs::decode::<SpeechJob>(&delivery.payload) {
             Ok(job) => of_gap(delivery, &job, reason)?,
             // Not a job, so there is nobody to tell but the operator.
-            Err(_) => Effects { produce: vec![DeadLetter::produce(delivery, reason, None)?], ..Effects::default() },
+            Err(_) => Effects { publish: vec![DeadLetter::publish(delivery, reason, None)?], ..Effects::default() },
         };
         self.finish(delivery, effects).await
     }

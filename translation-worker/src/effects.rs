@@ -53,10 +53,9 @@ pub(crate) fn of_dead_letter(delivery: &Delivery, job: &TranslationJob, reason: 
         kind: job.kind,
         target: Some(job.target.clone()),
     };
-    Ok(Effects {
-        produce: vec![DeadLetter::produce(delivery, reason, Some(subject))?],
-        ..of_gap(job, GapReason::Failed)?
-    })
+    let mut effects = of_gap(job, GapReason::Failed)?;
+    effects.publish.push(DeadLetter::publish(delivery, reason, Some(subject))?);
+    Ok(effects)
 }
 
 fn publish(job: &TranslationJob, event: &SessionEvent) -> Result<Publish, Error> {

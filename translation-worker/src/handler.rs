@@ -32,6 +32,9 @@ const ATTEMPTS: usize = 4;
 /// nobody waits for this one. One revision is the normal case: the gateway asks for the next as soon as it has one.
 const STALE_REVISIONS: u32 = 2;
 
+/// Pairs without a model that are told in the log; clients choose them, so there may be no end of them.
+const MAX_TOLD: usize = 1000;
+
 /// Does translation jobs.
 #[derive(Debug)]
 pub(crate) struct TranslationHandler {
@@ -61,7 +64,7 @@ impl JobHandler for TranslationHandler {
         let Some(route) = self.routes.find(&Pair::new(&job.source, &job.target)) else {
             return self.no_route(delivery, &job).await;
         };
-        if job.kind == JobKind::Partial && self.overtaken(&job).await? {
+        if self.overtaken(&job).await? {
             return self.supersede(delivery).await;
         }
         let key = translation_key(job.session, job.utterance, &job.target);
@@ -85,7 +88,7 @@ impl JobHandler for TranslationHandler {
         let effects = match jobs::decode::<TranslationJob>(&delivery.payload) {
             Ok(job) => of_dead_letter(delivery, &job, reason)?,
             // Not a job, so there is nobody to tell but the operator.
-            Err(_) => Effects { produce: vec![DeadLetter::produce(delivery, reason, None)?], ..Effects::default() },
+            Err(_) => Effects { publish: vec![DeadLetter::publish(delivery, reason, None)?], ..Effects::default() },
         };
         self.finish(delivery, effects, Outcome::Done).await
     }
@@ -120,17 +123,18 @@ impl TranslationHandler {
         })
     }
 
-    /// Whether the utterance is so far on that nobody waits for this partial.
+    /// Whether nobody waits for this job any more: the session is gone, or it is a partial and the utterance far ahead.
     async fn overtaken(&self, job: &TranslationJob) -> Result<bool, JobError> {
         let newest: Option<Bytes> = self.bus.get(&revision_key(job.session, job.utterance)).await?;
         let newest = newest.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse::<u32>().ok());
-        Ok(newest.is_none_or(|newest| newest >= job.revision.0.saturating_add(STALE_REVISIONS)))
+        let stale = |newest| newest >= job.revision.0.saturating_add(STALE_REVISIONS);
+        Ok(newest.is_none_or(|newest| job.kind == JobKind::Partial && stale(newest)))
     }
 
     /// A pair that no model serves: said once in the log, and in each final's place to the client.
     async fn no_route(&self, delivery: &Delivery, job: &TranslationJob) -> Result<Outcome, JobError> {
         let pair = Pair::new(&job.source, &job.target);
-        if self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(pair.clone()) {
+        if self.first_time_missing(&pair) {
             tracing::error!(%pair, models = ?self.routes.pairs(),
                 "no translation model for this language pair; name one in TRANSLATION_MODELS");
         }
@@ -138,6 +142,11 @@ impl TranslationHandler {
             JobKind::Final => self.finish(delivery, of_gap(job, GapReason::NoModel)?, Outcome::Done).await,
             JobKind::Partial => self.supersede(delivery).await,
         }
+    }
+
+    fn first_time_missing(&self, pair: &Pair) -> bool {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.len() < MAX_TOLD && missing.insert(pair.clone())
     }
 
     async fn supersede(&self, delivery: &Delivery) -> Result<Outcome, JobError> {

@@ -209,6 +209,17 @@ async fn an_older_caption_is_not_translated_after_a_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_final_of_a_session_that_is_gone_costs_no_translation() {
+    let scene = Scene::new(&[("en-es", "'")]);
+    scene.caption(1, "es", "all of it", "").await;
+    scene.bus.remove(&[revision_key(scene.session, UtteranceId(1))]).await.unwrap();
+    let (_worker, _stop) = scene.worker("a");
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    assert_eq!(scene.bus.depth(TRANSLATION_JOBS, MT_GROUP).await.unwrap(), shared::bus::Depth::default());
+    assert!(scene.asked("en-es").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partial_that_was_overtaken_twice_costs_no_translation_and_a_final_always_gets_one() {
     let scene = Scene::new(&[("en-es", "'")]);
     scene.caption(1, "es", "", "one").await;

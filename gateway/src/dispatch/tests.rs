@@ -190,3 +190,42 @@ fn context_is_cut_at_a_word() {
     assert_eq!(tail_of("short", 240), "short");
     assert_eq!(tail_of("ñandú año", 5), "año");
 }
+
+#[test]
+fn what_a_client_has_as_committed_is_never_reworded() {
+    let mut d = dispatch(&["es"]);
+    speak(&mut d, 1);
+    let said = |revision, committed: &str, is_final| {
+        SessionEvent::Translation(Translation {
+            utterance: UtteranceId(1),
+            revision: Revision(revision),
+            target: language("es"),
+            committed: committed.to_owned(),
+            tail: String::new(),
+            is_final,
+        })
+    };
+    assert_eq!(receive(&mut d, said(1, "so the", false)).len(), 1);
+    assert_eq!(receive(&mut d, caption(1, 1, "So, the end.", "", true)).len(), 1);
+    let out = receive(&mut d, said(2, "So, the end.", true));
+    assert!(matches!(&out[..], [ServerMessage::Translation(t)] if t.committed == "so the end."), "{out:?}");
+    let mut kept = String::new();
+    keep("so the", &mut kept);
+    assert_eq!(kept, "so the");
+}
+
+#[test]
+fn after_a_hopeless_partial_only_the_final_is_asked_for() {
+    let (mut d, now) = (dispatch(&[]), Instant::now());
+    d.opened(UtteranceId(1), 0);
+    d.appended(UtteranceId(1), entry(1), 900);
+    let revision = d.due(now)[0].revision;
+    let (utterance, was_final, target) = (UtteranceId(1), false, None);
+    let gap =
+        SessionEvent::Gap { utterance, revision, was_final, target, from_ms: 0, to_ms: 900, reason: GapReason::Failed };
+    assert!(receive(&mut d, gap).is_empty());
+    d.appended(UtteranceId(1), entry(2), 5000);
+    assert!(d.due(now).is_empty());
+    d.ended(UtteranceId(1));
+    assert_eq!(d.due(now)[0].kind, JobKind::Final);
+}

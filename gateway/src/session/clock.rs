@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use shared::wire::{ErrorCode, ServerMessage};
 
-use super::{Session, end::End, millis};
+use super::{MAX_OWED, Session, end::End, millis};
 use crate::socket::Outbox;
 
 /// Cloudflare closes silent connections after about 100 s; a ping every 20 s keeps them.
@@ -30,6 +30,10 @@ impl Session {
         self.dispatch.expire(now, &mut messages);
         self.say(messages, outbox).await?;
         self.ask().await?;
+        if self.dispatch.owed() >= MAX_OWED {
+            // Nothing is read from the client, so its signs of life cannot be seen.
+            (self.last_sign, self.last_audio) = (now, now);
+        }
         if now.duration_since(self.last_sign) > DEAD_AFTER {
             return Err(End::Gone);
         }

@@ -1,7 +1,10 @@
 //! How a session ends, and what of a client's makes it end.
 
+use std::{collections::HashSet, fmt};
+
 use shared::{
     bus::BusError,
+    language::Language,
     wire::{
         ClientMessage, EndReason, ErrorCode, GlossaryTerm, MAX_GLOSSARY_TERM_BYTES, MAX_GLOSSARY_TERMS,
         MAX_MESSAGE_BYTES, MAX_TARGETS,
@@ -11,7 +14,6 @@ use shared::{
 use crate::socket::Gone;
 
 /// How a session ends.
-#[derive(Debug)]
 pub(super) enum End {
     /// In order, with `ended`.
     Ended(EndReason),
@@ -19,6 +21,17 @@ pub(super) enum End {
     Gone,
     /// With an `error`.
     Error(ErrorCode, String),
+}
+
+impl fmt::Debug for End {
+    /// Without the message: it may quote what the client said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(reason) => write!(f, "{reason:?}"),
+            Self::Gone => f.write_str("Gone"),
+            Self::Error(code, _) => write!(f, "{code:?}"),
+        }
+    }
 }
 
 impl From<Gone> for End {
@@ -37,6 +50,12 @@ pub(super) fn check_targets(count: usize) -> Result<(), End> {
         return Ok(());
     }
     Err(End::Error(ErrorCode::BadMessage, format!("{count} targets are too many; at most {MAX_TARGETS} are possible")))
+}
+
+/// `targets` without repetitions, in their order.
+pub(super) fn distinct(targets: Vec<Language>) -> Vec<Language> {
+    let mut seen = HashSet::new();
+    targets.into_iter().filter(|target| seen.insert(target.clone())).collect()
 }
 
 pub(super) fn check_glossary(terms: &[GlossaryTerm]) -> Result<(), End> {
@@ -67,4 +86,22 @@ pub(super) fn bad_order(message: &str) -> End {
 pub(super) fn unavailable(error: &BusError) -> End {
     tracing::error!(%error, "the bus is away");
     End::Error(ErrorCode::Unavailable, "the server cannot store audio at present; try again".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_named_twice_is_one_target() {
+        let tags = |tags: &[&str]| -> Vec<Language> { tags.iter().map(|tag| tag.parse().unwrap()).collect() };
+        assert_eq!(distinct(tags(&["es", "de", "ES"])), tags(&["es", "de"]));
+    }
+
+    #[test]
+    fn what_a_client_said_is_in_the_answer_and_not_in_the_log() {
+        let Err(end) = parse(r#"{"type":"stop","secret":1}"#) else { panic!("an unknown field was accepted") };
+        assert!(!format!("{end:?}").contains("secret"));
+        assert!(matches!(end, End::Error(ErrorCode::BadMessage, message) if message.contains("secret")));
+    }
 }

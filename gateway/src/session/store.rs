@@ -9,7 +9,7 @@ use shared::{
     ids::SessionId,
     jobs::{self, SESSION_TTL, SpeechJob},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     Session,
@@ -19,6 +19,8 @@ use crate::{dispatch::Closed, socket::Outbox};
 
 /// How long the bus may be away before a session with speech to store is given up.
 const BUS_PATIENCE: Duration = Duration::from_secs(10);
+/// Cleaning up may not hold up a session longer than this; what stays expires by itself.
+const CLEAN_PATIENCE: Duration = Duration::from_secs(2);
 /// Most events read at once in a replay.
 const REPLAY: usize = 256;
 
@@ -64,40 +66,45 @@ impl Session {
     pub(super) async fn replay(&mut self, outbox: &mut Outbox) -> Result<(), End> {
         let stream = jobs::event_stream(self.id);
         let last = EntryId { ms: u64::MAX, seq: u64::MAX };
-        match self.context.bus.range(&stream, self.seen, last, REPLAY).await {
-            Ok(entries) => {
-                if entries.len() == REPLAY {
+        loop {
+            match self.context.bus.range(&stream, self.seen, last, REPLAY).await {
+                Ok(entries) => {
+                    let more = entries.len() == REPLAY;
+                    for entry in entries {
+                        self.take_answer(entry, outbox).await?;
+                    }
+                    if !more {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(session = %self.id, %error, "missed events cannot be read; trying again");
                     self.inbox.missed();
+                    return Ok(());
                 }
-                for entry in entries {
-                    self.take_answer(entry, outbox).await?;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(session = %self.id, %error, "missed events cannot be read; trying again");
-                self.inbox.missed();
             }
         }
-        Ok(())
     }
 
-    /// Removes what the bus holds of an utterance that nobody waits for.
-    pub(super) async fn clean(&mut self, closed: &Closed) {
-        let mut keys =
-            vec![jobs::audio_stream(self.id, closed.utterance), jobs::revision_key(self.id, closed.utterance)];
-        keys.extend(closed.targets.iter().map(|target| jobs::translation_key(self.id, closed.utterance, target)));
-        if let Err(error) = self.context.bus.remove(&keys).await {
-            tracing::debug!(session = %self.id, %error, "keys of a closed utterance stay until they expire");
+    /// Removes what the bus holds of utterances that nobody waits for, and `more`.
+    pub(super) async fn clean(&mut self, closed: &[Closed], more: Vec<String>) {
+        let id = self.id;
+        let mut keys = more;
+        for Closed { utterance, targets } in closed {
+            keys.extend([jobs::audio_stream(id, *utterance), jobs::revision_key(id, *utterance)]);
+            keys.extend(targets.iter().map(|target| jobs::translation_key(id, *utterance, target)));
+        }
+        match timeout(CLEAN_PATIENCE, self.context.bus.remove(&keys)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(session = %id, %error, "keys nobody needs stay until they expire"),
+            Err(_) => tracing::debug!(session = %id, "keys nobody needs stay until they expire"),
         }
     }
 
     /// Removes everything the bus holds of this session; workers drop what they still have of it.
     pub(super) async fn forget(&mut self) {
-        for open in self.dispatch.open() {
-            self.clean(&open).await;
-        }
-        if let Err(error) = self.context.bus.remove(&[jobs::event_stream(self.id)]).await {
-            tracing::debug!(session = %self.id, %error, "the event stream stays until it expires");
-        }
+        let mut gone = self.dispatch.take_closed();
+        gone.extend(self.dispatch.open());
+        self.clean(&gone, vec![jobs::event_stream(self.id)]).await;
     }
 }

@@ -1,7 +1,7 @@
 //! The bus inside one process: the semantics of Redis Streams, without persistence.
 //!
 //! One mutex guards all of it; it is held for single steps, never over an await. Readers sleep until an entry
-//! arrives. Streams of jobs are as long as what is produced and not trimmed: the producers' admission bounds them.
+//! arrives. Streams of jobs are as long as what is produced and not yet acknowledged and trimmed.
 
 mod state;
 mod stream;

@@ -1,13 +1,18 @@
 //! What is kept of a job that was given up.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bus::{Delivery, EntryId, Produce},
+    bus::{Delivery, EntryId, Publish},
     ids::{Revision, SessionId, UtteranceId},
     jobs::{self, DEAD_LETTERS, JobKind},
     language::Language,
 };
+
+/// How long letters are kept: long enough for whoever looks after a weekend, so that they cannot fill the bus.
+const KEPT: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 /// A job that was given up, for an operator to read in [`DEAD_LETTERS`]. Which job, and why; never what was said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +46,11 @@ pub struct Subject {
 }
 
 impl DeadLetter {
-    /// The letter for `job`, to be written in the step that acknowledges it. A second one for the same job appends
-    /// nothing.
+    /// The letter for `job`, to be written in the step that acknowledges it, and kept for three days.
     ///
     /// # Errors
     /// Never in practice; see [`jobs::encode`].
-    pub fn produce(job: &Delivery, reason: &str, subject: Option<Subject>) -> Result<Produce, serde_json::Error> {
+    pub fn publish(job: &Delivery, reason: &str, subject: Option<Subject>) -> Result<Publish, serde_json::Error> {
         let letter = Self {
             stream: job.stream.to_string(),
             entry: job.id,
@@ -54,11 +58,6 @@ impl DeadLetter {
             reason: reason.to_owned(),
             subject,
         };
-        Ok(Produce {
-            stream: DEAD_LETTERS.to_owned(),
-            idempotency_key: format!("dead:{}:{}", job.stream, job.id),
-            payload: jobs::encode(&letter)?,
-            set: None,
-        })
+        Ok(Publish { stream: DEAD_LETTERS.to_owned(), payload: jobs::encode(&letter)?, ttl: KEPT })
     }
 }
