@@ -13,11 +13,11 @@ PROMPT_RENDITIONS = 5
 
 def arguments():
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("--work", default="training-work", help="folder for audio features, tokenizers and checkpoints (several GB)")
+    parser.add_argument("--work", default="training-work", help="folder for audio features, tokenizers and checkpoints (about 2.5 GB)")
     commands = parser.add_subparsers(dest="command", required=True)
     text = commands.add_parser("speech-data", help="synthesise the training speech")
     text.add_argument("--processes", type=int, default=2)
-    text.add_argument("--open", type=int, default=22_000, help="open-vocabulary sentences")
+    text.add_argument("--open", type=int, default=40_200, help="open-vocabulary sentences")
     stt = commands.add_parser("train-stt", help="train the speech model, or go on with it")
     stt.add_argument("--plan", default=os.path.join(HERE, "plans", "stt.json"), help="stages: steps, shares, learning rate")
     mt = commands.add_parser("train-mt", help="train the translator, or go on with it")
