@@ -105,7 +105,7 @@ pub struct Started {
 
 impl RoleProcess {
     /// Reads `REDIS_URL`, `HEALTH_BIND`, `HEALTH_PORT`, `LOG_LEVEL` and `LOG_FORMAT`.
-    pub fn from_env(env: &mut Env, default_health_port: u16) -> Self {
+    fn from_env(env: &mut Env, default_health_port: u16) -> Self {
         let bind = env.parse_or(ENV_HEALTH_BIND, DEFAULT_HEALTH_BIND);
         let port = env.parse_or(ENV_HEALTH_PORT, default_health_port);
         Self {
@@ -156,7 +156,7 @@ impl RoleProcess {
     }
 
     /// What the argument `health` does: exit code 0 when the role of these keys is ready, else 1.
-    pub async fn ask_health(&self) -> ExitCode {
+    async fn ask_health(&self) -> ExitCode {
         match probe(loopback_of(self.health_addr)).await {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
@@ -168,12 +168,25 @@ impl RoleProcess {
     }
 }
 
-/// Says on standard error and in the exit code how such a process ended.
-pub fn report(outcome: Result<(), Fault>) -> ExitCode {
+/// The whole of a role's `main`: without arguments `run`, which gets the keys common to all roles and the environment for
+/// its own; with the argument `health`, the question to the role's own health port. How `run` ended is said on standard
+/// error and in the exit code.
+pub async fn main(
+    name: &str,
+    default_health_port: u16,
+    run: impl AsyncFnOnce(RoleProcess, Env) -> Result<(), Fault>,
+) -> ExitCode {
+    let mut env = Env::process();
+    let process = RoleProcess::from_env(&mut env, default_health_port);
+    let outcome = match std::env::args().nth(1).as_deref() {
+        Some("health") => return process.ask_health().await,
+        Some(other) => Err(ConfigError { faults: vec![format!("argument `{other}`; usage: {name} [health]")] }.into()),
+        None => run(process, env).await,
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("error: {fault}");
+            eprintln!("{name}: {fault}");
             ExitCode::from(fault.exit_code())
         }
     }

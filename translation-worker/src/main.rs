@@ -10,16 +10,7 @@ use translation_worker::{TranslationConfig, TranslationWorker, config::DEFAULT_H
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut env = Env::process();
-    let process = RoleProcess::from_env(&mut env, DEFAULT_HEALTH_PORT);
-    match std::env::args().nth(1).as_deref() {
-        Some("health") => process.ask_health().await,
-        Some(other) => {
-            eprintln!("unknown argument `{other}`; usage: translation-worker [health]");
-            ExitCode::from(64)
-        }
-        None => role_process::report(run(process, env).await),
-    }
+    role_process::main("translation-worker", DEFAULT_HEALTH_PORT, run).await
 }
 
 async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
