@@ -8,19 +8,22 @@
 //! Finals go out in the order of the utterances, captions and each target in a lane of their own: whoever finishes
 //! early is held back until all before it are out.
 
+mod utterance;
+
 use std::{
     collections::BTreeMap,
     mem,
     time::{Duration, Instant},
 };
 
+use self::utterance::{Lane, TargetLane, Utterance};
 use shared::{
     agreement::{append, stitch},
     bus::EntryId,
-    ids::{Revision, SessionId, UtteranceId},
+    ids::{SessionId, UtteranceId},
     jobs::{JobKind, SessionEvent, SpeechJob},
     language::{Language, Source},
-    wire::{Caption, GapReason, GlossaryTerm, ServerMessage, Translation},
+    wire::{Caption, GlossaryTerm, ServerMessage, Translation},
 };
 
 /// New audio that makes another partial worthwhile: two updates a second are as many as people can read.
@@ -52,45 +55,6 @@ pub struct Closed {
     pub targets: Vec<Language>,
 }
 
-/// The final of an utterance in one lane.
-#[derive(Debug, Default)]
-enum Lane {
-    #[default]
-    Open,
-    /// It is there, but an earlier utterance's is not. Empty: nothing will be said in this lane.
-    Held(Option<Box<ServerMessage>>),
-    Closed,
-}
-
-#[derive(Debug)]
-struct Utterance {
-    settings: Settings,
-    start_ms: u64,
-    end_ms: u64,
-    last_entry: Option<EntryId>,
-    ended: bool,
-    /// Newest revision asked for.
-    asked: Revision,
-    asked_kind: JobKind,
-    asked_at: Option<Instant>,
-    asked_end_ms: u64,
-    committed: String,
-    tail: String,
-    /// A partial failed in a way that the next would too.
-    no_partials: bool,
-    caption: Lane,
-    translations: Vec<TargetLane>,
-}
-
-#[derive(Debug)]
-struct TargetLane {
-    target: Language,
-    shown: Revision,
-    /// Committed text the client has.
-    committed: String,
-    lane: Lane,
-}
-
 /// The dispatcher of one session.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -118,29 +82,7 @@ impl Dispatch {
 
     /// An utterance was opened at `start_ms`.
     pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64) {
-        let lane = |target: &Language| TargetLane {
-            target: target.clone(),
-            shown: Revision(0),
-            committed: String::new(),
-            lane: Lane::Open,
-        };
-        let state = Utterance {
-            translations: self.settings.targets.iter().map(lane).collect(),
-            settings: self.settings.clone(),
-            start_ms,
-            end_ms: start_ms,
-            last_entry: None,
-            ended: false,
-            asked: Revision(0),
-            asked_kind: JobKind::Partial,
-            asked_at: None,
-            asked_end_ms: start_ms,
-            committed: String::new(),
-            tail: String::new(),
-            no_partials: false,
-            caption: Lane::Open,
-        };
-        self.utterances.insert(utterance, state);
+        self.utterances.insert(utterance, Utterance::new(self.settings.clone(), start_ms));
     }
 
     /// Audio of an open utterance up to `end_ms` is on the bus.
@@ -316,86 +258,6 @@ impl Dispatch {
                     waiting.push(target.clone());
                 }
             }
-        }
-    }
-}
-
-impl Utterance {
-    fn due_kind(&self, partials: bool, now: Instant) -> Option<JobKind> {
-        self.last_entry?;
-        if self.ended {
-            return (self.asked_kind == JobKind::Partial && matches!(self.caption, Lane::Open))
-                .then_some(JobKind::Final);
-        }
-        let free = self.asked_at.is_none_or(|at| now.duration_since(at) >= PARTIAL_TIMEOUT);
-        let first = self.asked == Revision(0);
-        let wanted = if first { self.start_ms + FIRST_PARTIAL_MS } else { self.asked_end_ms + PARTIAL_STEP_MS };
-        (partials && !self.no_partials && free && self.end_ms >= wanted).then_some(JobKind::Partial)
-    }
-
-    fn ask(
-        &mut self,
-        session: SessionId,
-        utterance: UtteranceId,
-        kind: JobKind,
-        context: &str,
-        now: Instant,
-    ) -> SpeechJob {
-        self.asked = self.asked.next();
-        self.asked_kind = kind;
-        self.asked_at = Some(now);
-        self.asked_end_ms = self.end_ms;
-        SpeechJob {
-            session,
-            utterance,
-            revision: self.asked,
-            kind,
-            last_entry: self.last_entry.unwrap_or(EntryId::START),
-            start_ms: self.start_ms,
-            end_ms: self.end_ms,
-            source: self.settings.source.clone(),
-            targets: self.settings.targets.clone(),
-            committed: self.committed.clone(),
-            tail: self.tail.clone(),
-            context: context.to_owned(),
-            glossary: self.settings.glossary.clone(),
-            trace_parent: String::new(),
-        }
-    }
-
-    fn owes(&self) -> bool {
-        !matches!(self.caption, Lane::Closed) || self.translations.iter().any(|t| !matches!(t.lane, Lane::Closed))
-    }
-
-    fn close_silently(&mut self) {
-        self.caption = Lane::Held(None);
-        for lane in &mut self.translations {
-            lane.lane = Lane::Held(None);
-        }
-    }
-
-    fn fail(&mut self, gap: ServerMessage) {
-        if matches!(self.caption, Lane::Open) {
-            self.close_silently();
-            self.caption = Lane::Held(Some(Box::new(gap)));
-        }
-    }
-
-    fn fail_target(&mut self, target: &Language, gap: ServerMessage) {
-        let lane = self.translations.iter_mut().find(|l| &l.target == target);
-        if let Some(lane) = lane.filter(|l| matches!(l.lane, Lane::Open)) {
-            lane.lane = Lane::Held(Some(Box::new(gap)));
-        }
-    }
-
-    fn give_up(&mut self, id: UtteranceId) {
-        let (from_ms, to_ms, reason) = (self.start_ms, self.end_ms, GapReason::TimedOut);
-        let gap = |target| ServerMessage::Gap { utterance: Some(id), target, from_ms, to_ms, reason };
-        if matches!(self.caption, Lane::Open) {
-            self.fail(gap(None));
-        }
-        for lane in self.translations.iter_mut().filter(|l| matches!(l.lane, Lane::Open)) {
-            lane.lane = Lane::Held(Some(Box::new(gap(Some(lane.target.clone())))));
         }
     }
 }

@@ -1,3 +1,5 @@
+use shared::{ids::Revision, wire::GapReason};
+
 use super::*;
 
 fn language(tag: &str) -> Language {
