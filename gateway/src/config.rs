@@ -18,6 +18,8 @@ pub const DEFAULT_BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub const ENV_PORT: &str = "GATEWAY_PORT";
 /// The port operators of Subtide know.
 pub const DEFAULT_PORT: u16 = 5026;
+/// Port of `/livez`, `/readyz`, `/health` and `/metrics`, where `HEALTH_PORT` is absent.
+pub const DEFAULT_HEALTH_PORT: u16 = 8080;
 /// Whether a bearer token is needed.
 pub const ENV_ENABLE_AUTH: &str = "ENABLE_AUTH";
 /// Secret of HS256 tokens (or `JWT_SECRET_FILE`).

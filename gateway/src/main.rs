@@ -2,14 +2,12 @@
 
 use std::process::ExitCode;
 
-use gateway::{Gateway, GatewayConfig, server::HEALTH_BUS};
+use gateway::{Gateway, GatewayConfig, config::DEFAULT_HEALTH_PORT};
 use shared::{
     config::Env,
+    consumer::BUS,
     role_process::{self, Fault, RoleProcess},
 };
-
-/// Port of `/livez`, `/readyz`, `/health` and `/metrics`.
-const DEFAULT_HEALTH_PORT: u16 = 8080;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -19,7 +17,7 @@ async fn main() -> ExitCode {
 async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
     let config = GatewayConfig::from_env(&mut env);
     env.finish()?;
-    let started = process.start("gateway", &[HEALTH_BUS]).await?;
+    let started = process.start("gateway", &[BUS]).await?;
     let gateway = Gateway::bind(config, started.bus, started.health, &started.registry).await;
     let gateway = gateway.map_err(Fault::role)?;
     tracing::info!(clients = %gateway.local_addr().map_err(Fault::role)?, "gateway listens");

@@ -1,7 +1,7 @@
 //! The gateway's metrics. Labels are closed sets: no session, person or text.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
-use shared::wire::ErrorCode;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use shared::{health::add, wire::ErrorCode};
 
 /// Handles of all metrics; clones share them.
 #[derive(Debug, Clone)]
@@ -69,9 +69,4 @@ impl Metrics {
         };
         self.errors.with_label_values(&[name]).inc();
     }
-}
-
-fn add<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
 }

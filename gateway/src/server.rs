@@ -11,7 +11,7 @@ use axum::{
 };
 use prometheus::Registry;
 use serde_json::json;
-use shared::{bus::Bus, health::Health, shutdown::CancellationToken, wire::SUBPROTOCOL};
+use shared::{bus::Bus, consumer::BUS, health::Health, shutdown::CancellationToken, wire::SUBPROTOCOL};
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -77,9 +77,6 @@ struct AppState {
     health: Health,
 }
 
-/// Name of the component that is ready when the bus answers.
-pub const HEALTH_BUS: &str = "bus";
-
 impl Gateway {
     /// Opens the client port. Metrics go to `registry`; `health` is told whether the bus answers.
     ///
@@ -121,7 +118,7 @@ impl Gateway {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
         let AppState { context, sessions, shutdown: draining, health, .. } = self.state.clone();
         let reading = CancellationToken::new();
-        let reader = tokio::spawn(context.mailbox.run(reading.clone(), move |up| health.set(HEALTH_BUS, up)));
+        let reader = tokio::spawn(context.mailbox.run(reading.clone(), move |up| health.set(BUS, up)));
         // Sessions must hear of the shutdown at the same moment as the listener.
         let forward = tokio::spawn(async move {
             shutdown.cancelled().await;

@@ -14,7 +14,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, Registry, TextEncoder, core::Collector};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -124,6 +124,15 @@ impl HealthServer {
             () = shutdown.cancelled() => Ok(()),
         }
     }
+}
+
+/// Registers a metric and hands it back.
+///
+/// # Errors
+/// When its name is taken in `registry`.
+pub fn add<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }
 
 /// Asks the health port at `addr` whether its role is ready; what the `health` argument of every role does.

@@ -106,11 +106,9 @@ pub struct Started {
 impl RoleProcess {
     /// Reads `REDIS_URL`, `HEALTH_BIND`, `HEALTH_PORT`, `LOG_LEVEL` and `LOG_FORMAT`.
     fn from_env(env: &mut Env, default_health_port: u16) -> Self {
-        let bind = env.parse_or(ENV_HEALTH_BIND, DEFAULT_HEALTH_BIND);
-        let port = env.parse_or(ENV_HEALTH_PORT, default_health_port);
         Self {
             redis_url: env.secret(ENV_REDIS_URL).unwrap_or_else(|| DEFAULT_REDIS_URL.into()),
-            health_addr: SocketAddr::new(bind, port),
+            health_addr: health_addr(env, default_health_port),
             log: LogConfig::from_env(env, "info"),
         }
     }
@@ -190,6 +188,11 @@ pub async fn main(
             ExitCode::from(fault.exit_code())
         }
     }
+}
+
+/// Reads `HEALTH_BIND` and `HEALTH_PORT`.
+pub fn health_addr(env: &mut Env, default_port: u16) -> SocketAddr {
+    SocketAddr::new(env.parse_or(ENV_HEALTH_BIND, DEFAULT_HEALTH_BIND), env.parse_or(ENV_HEALTH_PORT, default_port))
 }
 
 /// Where to reach a socket that was bound to `addr` from the same machine.

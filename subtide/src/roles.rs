@@ -1,24 +1,20 @@
 //! Gateway and workers on one bus in this process: the same code as the separate programs, only nearer together.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use gateway::{
     Gateway, GatewayConfig,
-    config::{AuthMode, ENV_BIND, ENV_ENABLE_AUTH, ENV_JWT_SECRET},
-    server::HEALTH_BUS,
+    config::{AuthMode, DEFAULT_HEALTH_PORT, ENV_BIND, ENV_ENABLE_AUTH, ENV_JWT_SECRET},
 };
 use prometheus::Registry;
 use shared::{
     audio::SAMPLE_RATE,
     bus::{Bus, MemoryBus, RedisBus},
     config::{Env, ExposeSecret, SecretString},
+    consumer::BUS,
     health::{Health, HealthServer},
-    role_process::{ENV_REDIS_URL, MODEL},
+    role_process::{ENV_REDIS_URL, MODEL, health_addr},
     shutdown::CancellationToken,
 };
 use stt_worker::{SttConfig, SttWorker};
@@ -56,10 +52,7 @@ impl Settings {
         } else {
             GatewayConfig::from_env(env)
         };
-        let health = SocketAddr::new(
-            env.parse_or("HEALTH_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            env.parse_or("HEALTH_PORT", 8080_u16),
-        );
+        let health = health_addr(env, DEFAULT_HEALTH_PORT);
         Self {
             gateway,
             stt: SttConfig::from_env(env),
@@ -86,7 +79,7 @@ impl Roles {
     /// When a model, the bus or a port cannot be had.
     pub async fn start(mut settings: Settings) -> anyhow::Result<Self> {
         let (stop, registry) = (CancellationToken::new(), Registry::new());
-        let health = Health::new("subtide", &[HEALTH_BUS, MODEL], registry.clone());
+        let health = Health::new("subtide", &[BUS, MODEL], registry.clone());
         let mut tasks = JoinSet::new();
         if let Some(addr) = settings.health {
             let server = HealthServer::bind(addr, health.clone()).await;

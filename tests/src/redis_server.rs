@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, TcpListener},
+    net::Ipv4Addr,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,6 +13,8 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
+
+use crate::stack::free_addr;
 
 /// Arguments of [`RedisServer::spawn_with`] that let the data survive a restart.
 pub const APPEND_ONLY: &[&str] = &["--appendonly", "yes"];
@@ -47,13 +49,13 @@ impl RedisServer {
     pub async fn spawn_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut port = free_port();
+        let mut port = free_addr().port();
         let mut child = start(&directory, &arguments, port);
         for _ in 1..PORTS {
             if answers(&mut child, port).await {
                 return Self { directory, arguments, port, child };
             }
-            port = free_port();
+            port = free_addr().port();
             child = start(&directory, &arguments, port);
         }
         assert!(answers(&mut child, port).await, "redis-server does not start: {}", log(&directory));
@@ -102,11 +104,6 @@ impl Drop for RedisServer {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-fn free_port() -> u16 {
-    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    address.unwrap_or_else(|error| panic!("no free loopback port: {error}")).port()
 }
 
 fn log(directory: &TempDir) -> String {

@@ -1,10 +1,8 @@
 //! What a consumer counts. All carry the label `stream`, so that the consumers of one process can share a registry.
 
-use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
-};
+use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::bus::Depth;
+use crate::{bus::Depth, health::add};
 
 /// Seconds; from an empty decode on a GPU to a job that waits for a model on a busy laptop.
 const SECONDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
@@ -90,9 +88,4 @@ impl ConsumerMetrics {
         self.pending.set(i64::try_from(depth.pending).unwrap_or(i64::MAX));
         self.oldest.set(depth.oldest_age.as_secs_f64());
     }
-}
-
-fn add<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
 }
