@@ -51,16 +51,10 @@ impl Buffer {
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 16) }
     }
 
-    /// The words as halves, the low one first.
-    pub(crate) fn halves_mut(&mut self) -> &mut [u16] {
-        // SAFETY: a word is two halves, and any bits are halves.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 32) }
-    }
-
-    /// The words as bytes.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: a word is four bytes, and any bits are bytes.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 64) }
+    /// Becomes the first `words` of `other`.
+    pub(crate) fn copy_front(&mut self, other: &Self, words: usize) {
+        self.0.clear();
+        self.0.extend_from_slice(&other.0[..words.div_ceil(16)]);
     }
 }
 

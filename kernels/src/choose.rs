@@ -9,20 +9,6 @@ pub struct Best {
     pub logprob: f32,
 }
 
-/// Turns scores into softmax weights; all hidden (-inf) or none: zeros.
-pub(crate) fn soften(scores: &mut [f32]) {
-    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if most == f32::NEG_INFINITY {
-        return scores.fill(0.0);
-    }
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - most).exp();
-        sum += *score;
-    }
-    scores.iter_mut().for_each(|score| *score /= sum);
-}
-
 /// Sets the logits of `banned[row]` (ids; those outside the row are ignored) to -inf in each row of `n` logits, and
 /// returns each row's best id (the first of equals) with its log-probability. `banned` may be empty: nothing is
 /// banned. A row with nothing allowed gives id 0 with -inf.

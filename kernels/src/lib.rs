@@ -7,6 +7,7 @@ mod attend;
 mod buffer;
 mod choose;
 mod convolution;
+mod head;
 mod math;
 mod matrix;
 mod memory;

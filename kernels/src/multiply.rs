@@ -17,8 +17,11 @@ use crate::{
 
 /// Below so many word products of one vector row, a second thread costs more than it does.
 const SMALL: usize = 32 * 1024;
-/// Words of rows that a block holds, so that they stay in the second cache beside a panel.
-const BLOCK: usize = 64 * 1024;
+/// Words of rows that a block holds, so that they stay in the second cache beside a panel. Each block reads all weights
+/// again from the third.
+const BLOCK: usize = 96 * 1024;
+/// Steps along the inputs that many rows take at once, so that a block has many rows.
+const STRETCH: usize = 768;
 
 /// Row r of `x` is `x[r * stride..][..inputs]`.
 pub(crate) fn multiply(matrix: &Matrix, x: &[f32], stride: usize, out: &mut [f32], finish: &Finish<'_>) {
@@ -37,7 +40,7 @@ pub(crate) fn multiply(matrix: &Matrix, x: &[f32], stride: usize, out: &mut [f32
     let product = Product { matrix, out: Shared(out.as_mut_ptr()), finish: *finish };
     let panels = outputs.div_ceil(PANEL);
     let threads = if rows * steps * outputs < SMALL { 1 } else { threads::available() };
-    let block = (BLOCK / steps.max(1)).clamp(12, 240) / 6 * 6;
+    let block = (BLOCK / steps.clamp(1, STRETCH)).clamp(12, 240) / 6 * 6;
     if rows >= threads * 12 {
         // Each task has rows of its own, and turns them into words itself.
         let block = block.min(rows.div_ceil(threads).next_multiple_of(6));
@@ -128,28 +131,29 @@ impl Panels<'_> {
         let (steps, outputs) = (matrix.steps(), matrix.outputs());
         let words = matrix.panels.words().as_ptr();
         let polished = finish.activation.is_some() || finish.gate.is_some() || finish.add.is_some();
-        for panel in self.panels {
-            for column in (panel * PANEL..((panel + 1) * PANEL).min(outputs)).step_by(S::COLUMNS) {
-                let valid = (outputs - column).min(S::COLUMNS);
-                let b = words.add(panel * steps * PANEL + column % PANEL);
-                let column_scales = matrix.scales.as_ptr().wrapping_add(column);
-                let bias = finish.bias.map(|bias| bias.as_ptr().add(column));
-                for at in (0..rows.len()).step_by(S::ROWS) {
-                    let count = (rows.len() - at).min(S::ROWS);
-                    let a = a.get().cast_const().add(at * stride);
-                    let start = (rows.start + at) * outputs + column;
-                    let out = product.out.get().add(start);
-                    let scales = scales.as_ptr().wrapping_add(at);
-                    let scales = if self.rows.scales.is_empty() { std::ptr::null() } else { scales };
-                    let mut write = Write { out, stride: outputs, valid, scales, column_scales, bias };
-                    S::tile::<D, _>(&Tile { a, a_stride: stride, b, steps, block: steps, jump: 0 }, count, &mut write);
-                    if polished {
-                        for row in 0..count {
-                            let start = start + row * outputs;
-                            let gate = finish.gate.map(|gate| gate.as_ptr().add(start));
-                            let add = finish.add.map(|add| add.as_ptr().add(start));
-                            let out = product.out.get().add(start);
-                            Polish { out, valid, gate, add }.run::<S>(finish.activation);
+        // Quantised rows are never cut: their sums are whole only at the end. They are short enough.
+        let cuts = if rows.len() <= 2 * S::ROWS || !scales.is_empty() { 1 } else { steps.div_ceil(STRETCH).max(1) };
+        for cut in 0..cuts {
+            let (from, to) = (cut * steps / cuts, (cut + 1) * steps / cuts);
+            for panel in self.panels.clone() {
+                for column in (panel * PANEL..((panel + 1) * PANEL).min(outputs)).step_by(S::COLUMNS) {
+                    let valid = (outputs - column).min(S::COLUMNS);
+                    let b = words.add((panel * steps + from) * PANEL + column % PANEL);
+                    let column_scales = matrix.scales.as_ptr().wrapping_add(column);
+                    let bias = finish.bias.map(|bias| bias.as_ptr().add(column));
+                    for at in (0..rows.len()).step_by(S::ROWS) {
+                        let count = (rows.len() - at).min(S::ROWS);
+                        let a = a.get().cast_const().add(at * stride + from);
+                        let start = (rows.start + at) * outputs + column;
+                        let out = product.out.get().add(start);
+                        let scales = if scales.is_empty() { std::ptr::null() } else { scales.as_ptr().add(at) };
+                        let add = cut > 0;
+                        let mut write = Write { out, stride: outputs, valid, scales, column_scales, bias, add };
+                        let steps = to - from;
+                        let tile = Tile { a, a_stride: stride, b, steps, block: steps, jump: 0 };
+                        S::tile::<D, _>(&tile, count, &mut write);
+                        if polished && cut + 1 == cuts {
+                            Polish { product, start, count, valid }.run::<S>();
                         }
                     }
                 }
@@ -167,6 +171,8 @@ struct Write {
     scales: *const RowScale,
     column_scales: *const f32,
     bias: Option<*const f32>,
+    /// Whether to add to what is there (and has its bias).
+    add: bool,
 }
 
 impl<S: Simd, D: Dot<S>> Sink<S, D> for Write {
@@ -177,30 +183,36 @@ impl<S: Simd, D: Dot<S>> Sink<S, D> for Write {
             if n == 0 {
                 break;
             }
-            let bias = self.bias.map_or(S::splat(0.0), |bias| S::load_some(bias.add(v * S::LANES), n));
+            let mut bias = S::splat(0.0);
+            if let Some(from) = self.bias
+                && !self.add
+            {
+                bias = S::load_some(from.add(v * S::LANES), n);
+            }
             for r in 0..R {
                 let scale = if self.scales.is_null() { RowScale::default() } else { *self.scales.add(r) };
                 let value = D::numbers(sums[r][v], scale, self.column_scales.wrapping_add(v * S::LANES));
                 let to = self.out.add(r * self.stride + v * S::LANES);
-                let value = S::add(value, bias);
+                let value = S::add(value, if self.add { S::load_some(to, n) } else { bias });
                 if n == S::LANES { S::store(to, value) } else { S::store_some(to, value, n) }
             }
         }
     }
 }
 
-/// What follows the bias, on one row of a tile.
-struct Polish {
-    out: *mut f32,
+/// What follows the bias, on a tile.
+struct Polish<'a> {
+    product: &'a Product<'a>,
+    /// The tile's first value, from the start of the output.
+    start: usize,
+    count: usize,
     valid: usize,
-    gate: Option<*const f32>,
-    add: Option<*const f32>,
 }
 
-impl Polish {
+impl Polish<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self, activation: Option<Activation>) {
-        match activation {
+    unsafe fn run<S: Simd>(self) {
+        match self.product.finish.activation {
             None => self.each::<S, Same>(),
             Some(Activation::Gelu) => self.each::<S, Gelu>(),
             Some(Activation::GeluTanh) => self.each::<S, GeluTanh>(),
@@ -211,16 +223,21 @@ impl Polish {
 
     #[inline(always)]
     unsafe fn each<S: Simd, A: Shape>(self) {
-        for at in (0..self.valid).step_by(S::LANES) {
-            let n = (self.valid - at).min(S::LANES);
-            let mut value = A::of::<S>(S::load_some(self.out.add(at), n));
-            if let Some(gate) = self.gate {
-                value = S::mul(value, S::load_some(gate.add(at), n));
+        let Finish { gate, add, .. } = self.product.finish;
+        for row in 0..self.count {
+            let row = self.start + row * self.product.matrix.outputs();
+            for at in (0..self.valid).step_by(S::LANES) {
+                let n = (self.valid - at).min(S::LANES);
+                let out = self.product.out.get().add(row + at);
+                let mut value = A::of::<S>(S::load_some(out, n));
+                if let Some(gate) = gate {
+                    value = S::mul(value, S::load_some(gate.as_ptr().add(row + at), n));
+                }
+                if let Some(add) = add {
+                    value = S::add(value, S::load_some(add.as_ptr().add(row + at), n));
+                }
+                S::store_some(out, value, n);
             }
-            if let Some(add) = self.add {
-                value = S::add(value, S::load_some(add.add(at), n));
-            }
-            S::store_some(self.out.add(at), value, n);
         }
     }
 }
