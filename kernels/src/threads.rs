@@ -285,7 +285,11 @@ mod tests {
             for round in 0..2000 {
                 let tasks = round % 37;
                 let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                threads.run(|| each(tasks, |at| drop(done[at].fetch_add(1, Relaxed))));
+                threads.run(|| {
+                    each(tasks, |at| {
+                        done[at].fetch_add(1, Relaxed);
+                    })
+                });
                 assert!(done.iter().all(|times| times.load(Relaxed) == 1), "{count} threads, {tasks} tasks");
             }
         }
@@ -298,7 +302,11 @@ mod tests {
             let failed = catch_unwind(AssertUnwindSafe(|| threads.run(|| each(9, |at| assert!(at != 5)))));
             assert!(failed.is_err());
             let sum = AtomicUsize::new(0);
-            threads.run(|| each(100, |at| drop(sum.fetch_add(at, Relaxed))));
+            threads.run(|| {
+                each(100, |at| {
+                    sum.fetch_add(at, Relaxed);
+                })
+            });
             assert_eq!(sum.into_inner(), 4950);
         }
     }
@@ -312,7 +320,11 @@ mod tests {
                 scope.spawn(|| {
                     threads.run(|| {
                         for _ in 0..200 {
-                            each(5, |_| each(3, |at| drop(sum.fetch_add(at, Relaxed))));
+                            each(5, |_| {
+                                each(3, |at| {
+                                    sum.fetch_add(at, Relaxed);
+                                })
+                            });
                         }
                     });
                 });
