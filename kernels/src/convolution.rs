@@ -2,6 +2,7 @@
 
 use crate::{
     matrix::{Activation, Finish, Matrix},
+    multiply::multiply,
     precision::Precision,
 };
 
@@ -49,6 +50,6 @@ impl Convolution {
         let mut padded = vec![0.0; (frames + 2) * self.channels];
         padded[self.channels..][..x.len()].copy_from_slice(x);
         let finish = Finish { bias: Some(&self.bias), activation: Some(Activation::Gelu), gate: None, add };
-        self.weights.multiply_strided(&padded, self.stride * self.channels, out, &finish);
+        multiply(&self.weights, &padded, self.stride * self.channels, out, &finish);
     }
 }
