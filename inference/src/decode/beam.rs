@@ -266,6 +266,7 @@ fn weight(length: usize, penalty: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const OPTIONS: BeamOptions =
         BeamOptions { width: 2, length_penalty: 1.0, early_stopping: EarlyStopping::Heuristic, end: 0, limit: 8 };
@@ -328,5 +329,33 @@ mod tests {
         let mut stuck = Beam::new(OPTIONS);
         assert_eq!(stuck.advance(&[Vec::new()]), Advance::Done);
         assert_eq!(stuck.finish(), Hypothesis { truncated: true, ..Hypothesis::default() });
+    }
+
+    proptest! {
+        #[test]
+        fn one_beam_is_a_greedy_search(
+            steps in prop::collection::vec(prop::collection::vec(-9.0f32..0.0, 6), 1..20),
+            length_penalty in -1.0f32..2.0,
+            full in any::<bool>(),
+        ) {
+            let early_stopping = if full { EarlyStopping::Full } else { EarlyStopping::Heuristic };
+            let options = BeamOptions { width: 1, length_penalty, early_stopping, limit: steps.len(), ..OPTIONS };
+            let mut beam = Beam::new(options);
+            let mut greedy = Vec::new();
+            for (step, scores) in steps.iter().enumerate() {
+                let best = Candidate::best(scores, beam.candidates_wanted());
+                let token = best[0].token;
+                let advance = beam.advance(&[best]);
+                if token == 0 {
+                    prop_assert_eq!(advance, Advance::Done);
+                    break;
+                }
+                greedy.push(token);
+                let last = step + 1 == steps.len();
+                let go_on = Advance::Continue { parents: vec![0], tokens: vec![token] };
+                prop_assert_eq!(advance, if last { Advance::Done } else { go_on });
+            }
+            prop_assert_eq!(beam.finish().tokens, greedy);
+        }
     }
 }

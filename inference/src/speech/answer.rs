@@ -5,7 +5,7 @@ use super::jobs::Job;
 use super::request::{SpeechHypothesis, TimedText};
 use crate::alignment::{TokenText, attended, token_times, words};
 use crate::decode::Decoded;
-use crate::decode::quality::{Outcome, Verdict, compression_ratio, verdict};
+use crate::decode::quality::{Measures, Verdict, compression_ratio, verdict};
 use crate::decode::timestamps::segments;
 use crate::decoder::Watch;
 use crate::error::ModelError;
@@ -40,12 +40,12 @@ impl SpeechModel {
     /// The temperature to try next where the text is not to be kept.
     pub(super) fn next_temperature(&self, job: &Job, hypothesis: &SpeechHypothesis) -> Option<f32> {
         let next = self.options.fallback.get(job.attempts).copied()?;
-        let outcome = Outcome {
+        let measures = Measures {
             compression_ratio: hypothesis.compression_ratio,
-            avg_logprob: hypothesis.avg_logprob,
-            no_speech_prob: hypothesis.no_speech_prob,
+            average_logprob: hypothesis.avg_logprob,
+            no_speech: hypothesis.no_speech_prob,
         };
-        matches!(verdict(&outcome, &self.options.thresholds), Verdict::Retry(_)).then_some(next)
+        matches!(verdict(&measures, &self.options.thresholds), Verdict::Retry(_)).then_some(next)
     }
 
     /// Adds the words' times where they are asked for: the text is run once more, all at once, and the attention of the
