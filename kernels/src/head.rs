@@ -3,7 +3,7 @@
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 use crate::{
-    math::exp,
+    math::exp2,
     memory::{BLOCK, Layout},
     precision::{Precision, to_bf16},
     simd::{PANEL, Simd, Work},
@@ -73,25 +73,23 @@ impl Head {
         let stride = self.positions.next_multiple_of(BLOCK);
         let scores = self.scratch.cast::<f32>();
         let seen = self.seen(at + count - 1);
-        self.scores::<S, D>(at, count, seen, scores, stride);
+        let mut keep = Keep { to: scores, stride, most: [S::splat(f32::NEG_INFINITY); MOST] };
+        let whole = self.scores::<S, D>(at, count, &mut keep);
         let mut sums = [0.0; MOST];
         let pairs = self.layout.precision != Precision::F32;
         for r in 0..count {
-            let (row, seen) = (scores.add(r * stride), self.seen(at + r));
-            if !self.bias.is_null() {
-                add_to::<S>(row, self.bias.add((at + r) * self.bias_stride), seen);
+            let mut soften = Soften { row: scores.add(r * stride), seen: self.seen(at + r), end: seen_end(seen) };
+            if self.bias.is_null() {
+                sums[r] = soften.run::<S>(keep.most[r], whole, pairs && !self.weights);
+            } else {
+                add_to::<S>(soften.row, self.bias.add((at + r) * self.bias_stride), soften.seen);
+                sums[r] = soften.run::<S>(S::splat(f32::NEG_INFINITY), 0, pairs && !self.weights);
             }
-            sums[r] = soften::<S>(row, seen, seen_end(self.seen(at + count - 1)));
             if self.weights {
                 let scale = if sums[r] > 0.0 { 1.0 / sums[r] } else { 0.0 };
                 for p in 0..self.positions {
-                    let weight = if p < seen { row.add(p).read() * scale } else { 0.0 };
+                    let weight = if p < soften.seen { soften.row.add(p).read() * scale } else { 0.0 };
                     self.out.add((at + r) * self.out_stride + p).write(weight);
-                }
-            } else if pairs {
-                for p in (0..seen_end(self.seen(at + count - 1))).step_by(S::LANES) {
-                    let value = S::load(row.add(p));
-                    S::store_bf16(row.cast::<u16>().add(p), value);
                 }
             }
         }
@@ -100,36 +98,34 @@ impl Head {
         }
     }
 
+    /// The scores of `count` queries; returns how many of the first positions are in `keep.most`.
     #[inline(always)]
-    unsafe fn scores<S: Simd, D: Dot<S, Sum = S::F>>(
-        &self,
-        at: usize,
-        count: usize,
-        seen: usize,
-        scores: *mut f32,
-        stride: usize,
-    ) {
+    unsafe fn scores<S: Simd, D: Dot<S, Sum = S::F>>(&self, at: usize, count: usize, keep: &mut Keep<S>) -> usize {
         let steps = self.layout.key_steps();
         let mut a = self.queries.add(at * self.query_stride).cast::<u32>();
         let mut a_stride = self.query_stride;
         if self.layout.precision != Precision::F32 {
-            let to = scores.add(MOST * stride).cast::<u32>();
-            a_stride = self.layout.size.next_multiple_of(2);
+            let to = keep.to.add(MOST * keep.stride).cast::<u32>();
+            a_stride = self.layout.size.next_multiple_of(2) / 2;
             for r in 0..count {
                 let from = self.queries.add((at + r) * self.query_stride);
-                let to = to.add(r * a_stride).cast::<u16>();
-                to.add(self.layout.size).write(0);
-                for d in 0..self.layout.size {
-                    to.add(d).write(to_bf16(from.add(d).read()));
-                }
+                row_to_bf16::<S>(from, to.add(r * a_stride).cast(), self.layout.size);
             }
             a = to;
         }
+        let (scores, seen) = (keep.to, self.seen(at + count - 1));
+        let whole = self.seen(at) / S::COLUMNS * S::COLUMNS;
+        let mut most = keep.most;
         for p in (0..seen).step_by(S::COLUMNS) {
             let b = self.words.add(p / BLOCK * self.jump + p % BLOCK);
-            let mut keep = Keep { to: scores.add(p), stride };
-            S::tile::<D, _>(&Tile { a, a_stride, b, steps, block: steps, jump: 0 }, count, &mut keep);
+            keep.to = scores.add(p);
+            S::tile::<D, _>(&Tile { a, a_stride, b, steps, block: steps, jump: 0 }, count, keep);
+            if p < whole {
+                most = keep.most;
+            }
         }
+        (keep.to, keep.most) = (scores, most);
+        whole
     }
 
     #[inline(always)]
@@ -167,41 +163,77 @@ unsafe fn add_to<S: Simd>(row: *mut f32, bias: *const f32, n: usize) {
     }
 }
 
-/// Turns the first `seen` scores into e^(score - greatest), the rest up to `end` into 0, and returns their sum.
+/// Rounds `size` numbers to bf16, and fills up to a whole pair with 0.
 #[inline(always)]
-unsafe fn soften<S: Simd>(row: *mut f32, seen: usize, end: usize) -> f32 {
-    for p in seen..end {
-        row.add(p).write(f32::NEG_INFINITY);
+pub(crate) unsafe fn row_to_bf16<S: Simd>(from: *const f32, to: *mut u16, size: usize) {
+    let whole = size - size % S::LANES;
+    for d in (0..whole).step_by(S::LANES) {
+        S::store_bf16(to.add(d), S::load(from.add(d)));
     }
-    let mut most = S::splat(f32::NEG_INFINITY);
-    for p in (0..end).step_by(S::LANES) {
-        most = S::max(S::load(row.add(p)), most);
+    for d in whole..size.next_multiple_of(2) {
+        to.add(d).write(if d < size { to_bf16(from.add(d).read()) } else { 0 });
     }
-    let most = S::greatest(most);
-    // Nothing is seen, or nothing that is a number.
-    let most = S::splat(if most == f32::NEG_INFINITY { f32::INFINITY } else { most });
-    let mut sum = S::splat(0.0);
-    for p in (0..end).step_by(S::LANES) {
-        let weight = exp::<S>(S::sub(S::load(row.add(p)), most));
-        S::store(row.add(p), weight);
-        sum = S::add(sum, weight);
-    }
-    S::sum(sum)
 }
 
-/// Keeps a tile's scores.
-struct Keep {
+/// One query's scores on their way to weights.
+struct Soften {
+    row: *mut f32,
+    /// Positions seen, and those written to: all whole vectors.
+    seen: usize,
+    end: usize,
+}
+
+impl Soften {
+    /// Turns the scores into e^(score - greatest), what is not seen into 0, and returns their sum. The first `whole`
+    /// scores are in `most` already. `pairs`: writes them as bf16, from the row's start.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(&mut self, mut most: S::F, whole: usize, pairs: bool) -> f32 {
+        for p in self.seen..self.end {
+            self.row.add(p).write(f32::NEG_INFINITY);
+        }
+        for p in (whole..self.end).step_by(S::LANES) {
+            most = S::max(S::load(self.row.add(p)), most);
+        }
+        let most = S::greatest(most);
+        // Nothing is seen, or nothing that is a number.
+        let most = if most == f32::NEG_INFINITY { f32::INFINITY } else { most };
+        let log2_e = S::splat(std::f32::consts::LOG2_E);
+        let less = S::splat(-most * std::f32::consts::LOG2_E);
+        let mut sum = S::splat(0.0);
+        if pairs {
+            for p in (0..self.end).step_by(S::LANES) {
+                let weight = exp2::<S, true>(S::fma(S::load(self.row.add(p)), log2_e, less));
+                S::store_bf16(self.row.cast::<u16>().add(p), weight);
+                sum = S::add(sum, weight);
+            }
+        } else {
+            for p in (0..self.end).step_by(S::LANES) {
+                let weight = exp2::<S, false>(S::fma(S::load(self.row.add(p)), log2_e, less));
+                S::store(self.row.add(p), weight);
+                sum = S::add(sum, weight);
+            }
+        }
+        S::sum(sum)
+    }
+}
+
+/// Keeps a tile's scores, and the greatest of each row and lane.
+struct Keep<S: Simd> {
     to: *mut f32,
     stride: usize,
+    most: [S::F; MOST],
 }
 
-impl<S: Simd, D: Dot<S, Sum = S::F>> Sink<S, D> for Keep {
+impl<S: Simd, D: Dot<S, Sum = S::F>> Sink<S, D> for Keep<S> {
     #[inline(always)]
     unsafe fn take<const R: usize, const V: usize>(&mut self, sums: &[[D::Sum; V]; R]) {
         for r in 0..R {
+            let mut most = self.most[r];
             for v in 0..V {
+                most = S::max(sums[r][v], most);
                 S::store(self.to.add(r * self.stride + v * S::LANES), sums[r][v]);
             }
+            self.most[r] = most;
         }
     }
 }
