@@ -240,6 +240,8 @@ fn best(decoder: &Decoder, scores: Scores) -> Result<Vec<u32>, ModelError> {
         Scores::Host(mut scores) => {
             Ok(kernels::best_of(&mut scores, decoder.vocabulary(), &[]).iter().map(|best| best.id).collect())
         }
-        Scores::Device(scores) => Ok(host::values(&scores.argmax(candle_core::D::Minus1)?)?.iter().map(|id| *id as u32).collect()),
+        Scores::Device(scores) => {
+            Ok(host::values(&scores.argmax(candle_core::D::Minus1)?)?.iter().map(|id| *id as u32).collect())
+        }
     }
 }

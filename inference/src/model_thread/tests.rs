@@ -60,7 +60,11 @@ impl Rig {
     async fn new(limits: BatchLimits) -> Self {
         let (tell, seen) = blocking::channel();
         let (gate, wait) = blocking::channel();
-        let (handle, ready) = ModelHandle::spawn("doubler", move || Ok(Doubler { seen: tell, gate: wait, under_way: Vec::new() }), limits);
+        let (handle, ready) = ModelHandle::spawn(
+            "doubler",
+            move || Ok(Doubler { seen: tell, gate: wait, under_way: Vec::new() }),
+            limits,
+        );
         ready.await.unwrap().unwrap();
         Self { handle, seen, gate }
     }
