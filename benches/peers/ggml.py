@@ -2,7 +2,8 @@
 
 The format (whisper.cpp, `models/README.md` and its loader): a magic number, eleven integers of sizes, the mel filter bank,
 the text tokens' bytes, then each tensor as (dimension count, name length, type, dimensions from the innermost outwards,
-name, data). All little-endian. Quantised types hold blocks of 32 weights behind one f16 scale (ggml's `q8_0`, `q5_0`).
+name, data). All little-endian. Quantised types hold blocks of 32 weights behind one f16 scale (ggml's `q8_0`, `q5_0`). There is no
+f32 here: whisper.cpp's convolutions refuse f32 weights.
 """
 
 import json
@@ -10,7 +11,7 @@ import struct
 
 MAGIC = 0x67676D6C
 # Type: (file type in the header, tensor type of the matrices). Quantised files carry the quantisation version 2 as thousands.
-TYPES = {"f32": (0, 0), "f16": (1, 1), "q5_0": (2008, 6), "q8_0": (2007, 8)}
+TYPES = {"f16": (1, 1), "q5_0": (2008, 6), "q8_0": (2007, 8)}
 BLOCK = 32
 
 
@@ -58,8 +59,8 @@ def _write_tensor(file, name, value, kind):
         value = value[:, None]
     if value.ndim == 1 or value.shape[-1] == 1 or "positional_embedding" in name:
         code, data = 0, value.tobytes()
-    elif kind in ("f32", "f16") or value.ndim == 3:  # Convolutions stay f16 in quantised files.
-        code, data = (0, value.tobytes()) if kind == "f32" else (1, value.astype("<f2").tobytes())
+    elif kind == "f16" or value.ndim == 3:  # Convolutions stay f16 in quantised files.
+        code, data = 1, value.astype("<f2").tobytes()
     else:
         code, data = TYPES[kind][1], (_q8_0 if kind == "q8_0" else _q5_0)(value)
     raw = name.encode()

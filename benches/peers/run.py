@@ -13,9 +13,14 @@ import os
 import platform
 import subprocess
 import sys
+import sysconfig
 import time
 import venv
 from pathlib import Path
+
+import checkpoints
+from cases import SPEECH_CASES, TRANSLATION_CASES, summary
+from ours import COMPUTES, Ours
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -47,7 +52,7 @@ def options():
     cache = Path(os.environ.get("SUBTIDE_CACHE") or Path.home() / ".cache" / "subtide") / "peers"
     parser = argparse.ArgumentParser(description="Subtide's engine beside its peers: same checkpoints, same threads.")
     parser.add_argument("--threads", default="2", help="number of threads, or several with commas (default 2)")
-    parser.add_argument("--only", default="tiny,base,opus-mt", help="checkpoints, with commas; see checkpoints.py")
+    parser.add_argument("--only", default=",".join(checkpoints.DEFAULT_NAMES), help=f"checkpoints, with commas: {', '.join(checkpoints.NAMES)}")
     parser.add_argument("--cases", default="", help="only cases whose name holds one of these words, with commas")
     parser.add_argument("--peers", default="", help="only peers whose name holds one of these words, with commas")
     parser.add_argument("--rounds", type=int, default=3, help="rounds over all programs (default 3)")
@@ -56,7 +61,11 @@ def options():
     parser.add_argument("--ours", type=Path, default=ROOT / "target" / "release" / "subtide")
     parser.add_argument("--venv", type=Path, default=cache / "venv", help="environment with the peers, made if absent")
     parser.add_argument("--checkpoints", type=Path, default=cache / "checkpoints")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    unknown = set(arguments.only.split(",")) - set(checkpoints.NAMES)
+    if unknown:
+        parser.error(f"no such checkpoint: {', '.join(sorted(unknown))} (there are {', '.join(checkpoints.NAMES)})")
+    return arguments
 
 
 def enter_environment(folder):
@@ -84,8 +93,6 @@ class Peer:
     """A worker process with one peer (see worker.py)."""
 
     def __init__(self, label, module, kind, checkpoint, threads):
-        import sysconfig
-
         self.label, self.errors = label, {}
         # whisper.cpp built from source leaves its libraries beside the Python modules.
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1",
@@ -114,9 +121,6 @@ class Session:
     """All programs on one checkpoint with one number of threads."""
 
     def __init__(self, arguments, name, threads):
-        import checkpoints
-        from ours import Ours
-
         self.arguments, self.name, self.threads = arguments, name, threads
         self.kind = SPEECH if checkpoints.is_speech(name) else TRANSLATION
         folder = checkpoints.make(name, arguments.checkpoints / name)
@@ -152,8 +156,6 @@ class Session:
                 failed[peer.label] = reply["error"]
             else:
                 found[peer.label] = reply["tokens"]
-        from ours import COMPUTES
-
         for compute in COMPUTES:
             for line in self.ours.lines(compute, case, 1):
                 found[f"subtide-{compute}"] = line["tokens"]
@@ -165,8 +167,6 @@ class Session:
 
     def measure(self, case):
         """One case, everyone in turn in each round; the result object."""
-        from ours import COMPUTES
-
         times, ours, skipped = {}, {}, dict(self.skipped)
         for _ in range(self.arguments.rounds):
             for compute in COMPUTES:
@@ -186,12 +186,11 @@ class Session:
                             both["cpu"] += reply["cpu"]
         skipped.update({f"subtide-{how}": why for (how, name), why in self.ours.skipped.items() if name == case.name})
         for key, why in skipped.items():
-            say(f"SKIPPED {key} at {case.name} on {self.name}: {why}")
+            if key not in self.skipped:
+                say(f"SKIPPED {key} at {case.name} on {self.name}: {why}")
         return self._result(case, ours, times, skipped)
 
     def _result(self, case, ours, times, skipped):
-        from cases import summary
-
         best = min if case.better == "lower" else max
         mine = {compute: best(line["value"] for line in lines) for compute, lines in ours.items()}
         peers = {}
@@ -251,8 +250,6 @@ def main():
     """Measures everything asked for."""
     arguments = options()
     enter_environment(arguments.venv)
-    from cases import SPEECH_CASES, TRANSLATION_CASES
-
     if not arguments.ours.exists():
         say(f"Subtide's binary is not at {arguments.ours}: only the peers are measured (cargo build --release -p subtide)")
     say(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
