@@ -35,13 +35,13 @@ pub(crate) struct Head {
     pub(crate) scratch: *mut u32,
 }
 
-/// Words of scratch that a `Head` needs.
-pub(crate) fn scratch_words(layout: Layout, positions: usize) -> usize {
-    MOST * (positions.next_multiple_of(BLOCK) + layout.size.next_multiple_of(2))
+/// Words of scratch that a `Head` of so many queries needs.
+pub(crate) fn scratch_words(layout: Layout, positions: usize, queries: usize) -> usize {
+    queries.min(MOST) * (positions.next_multiple_of(BLOCK) + layout.size.next_multiple_of(2))
 }
 
-/// Queries that are looked at together at most.
-const MOST: usize = 8;
+/// Queries that are looked at together at most: a few tiles, so that keys and values are fetched for all of them.
+const MOST: usize = 24;
 
 impl Work for Head {
     type Output = ();
@@ -58,8 +58,8 @@ impl Work for Head {
 impl Head {
     #[inline(always)]
     unsafe fn all<S: Simd, D: Dot<S, Sum = S::F>>(self) {
-        for at in (0..self.n).step_by(S::ROWS) {
-            self.tile::<S, D>(at, (self.n - at).min(S::ROWS));
+        for at in (0..self.n).step_by(MOST) {
+            self.group::<S, D>(at, (self.n - at).min(MOST));
         }
     }
 
@@ -68,22 +68,24 @@ impl Head {
         self.causal_from.map_or(self.positions, |from| (from + i).min(self.positions))
     }
 
+    /// Queries `at..at + count`.
     #[inline(always)]
-    unsafe fn tile<S: Simd, D: Dot<S, Sum = S::F>>(&self, at: usize, count: usize) {
+    unsafe fn group<S: Simd, D: Dot<S, Sum = S::F>>(&self, at: usize, count: usize) {
         let stride = self.positions.next_multiple_of(BLOCK);
         let scores = self.scratch.cast::<f32>();
-        let seen = self.seen(at + count - 1);
-        let mut keep = Keep { to: scores, stride, most: [S::splat(f32::NEG_INFINITY); MOST] };
-        let whole = self.scores::<S, D>(at, count, &mut keep);
+        let mut most = [S::splat(f32::NEG_INFINITY); MOST];
+        let whole = self.scores::<S, D>(at, count, stride, &mut most);
         let mut sums = [0.0; MOST];
-        let pairs = self.layout.precision != Precision::F32;
+        let pairs = self.layout.precision != Precision::F32 && !self.weights;
         for r in 0..count {
-            let mut soften = Soften { row: scores.add(r * stride), seen: self.seen(at + r), end: seen_end(seen) };
+            // What a tile's last row sees, its first rows may read: it must be zero for them.
+            let end = seen_end(self.seen(at + (r / S::ROWS * S::ROWS + S::ROWS - 1).min(count - 1)));
+            let soften = Soften { row: scores.add(r * stride), seen: self.seen(at + r), end };
             if self.bias.is_null() {
-                sums[r] = soften.run::<S>(keep.most[r], whole, pairs && !self.weights);
+                sums[r] = soften.run::<S>(most[r], whole, pairs);
             } else {
                 add_to::<S>(soften.row, self.bias.add((at + r) * self.bias_stride), soften.seen);
-                sums[r] = soften.run::<S>(S::splat(f32::NEG_INFINITY), 0, pairs && !self.weights);
+                sums[r] = soften.run::<S>(S::splat(f32::NEG_INFINITY), 0, pairs);
             }
             if self.weights {
                 let scale = if sums[r] > 0.0 { 1.0 / sums[r] } else { 0.0 };
@@ -94,18 +96,27 @@ impl Head {
             }
         }
         if !self.weights {
-            self.sum_values::<S, D>(at, count, seen, scores.cast(), stride, &sums);
+            for tile in (0..count).step_by(S::ROWS) {
+                let rows = (count - tile).min(S::ROWS);
+                self.sum_values::<S, D>(at + tile, rows, scores.add(tile * stride).cast(), stride, &sums[tile..]);
+            }
         }
     }
 
-    /// The scores of `count` queries; returns how many of the first positions are in `keep.most`.
+    /// The scores of `count` queries; returns how many of the first positions are in `most`, row for row.
     #[inline(always)]
-    unsafe fn scores<S: Simd, D: Dot<S, Sum = S::F>>(&self, at: usize, count: usize, keep: &mut Keep<S>) -> usize {
-        let steps = self.layout.key_steps();
+    unsafe fn scores<S: Simd, D: Dot<S, Sum = S::F>>(
+        &self,
+        at: usize,
+        count: usize,
+        stride: usize,
+        most: &mut [S::F; MOST],
+    ) -> usize {
+        let (steps, scores) = (self.layout.key_steps(), self.scratch.cast::<f32>());
         let mut a = self.queries.add(at * self.query_stride).cast::<u32>();
         let mut a_stride = self.query_stride;
         if self.layout.precision != Precision::F32 {
-            let to = keep.to.add(MOST * keep.stride).cast::<u32>();
+            let to = scores.add(count * stride).cast::<u32>();
             a_stride = self.layout.size.next_multiple_of(2) / 2;
             for r in 0..count {
                 let from = self.queries.add((at + r) * self.query_stride);
@@ -113,18 +124,18 @@ impl Head {
             }
             a = to;
         }
-        let (scores, seen) = (keep.to, self.seen(at + count - 1));
         let whole = self.seen(at) / S::COLUMNS * S::COLUMNS;
-        let mut most = keep.most;
-        for p in (0..seen).step_by(S::COLUMNS) {
+        // What is beyond `whole` goes here, and is looked at when it is known what is seen of it.
+        let mut beyond = [S::splat(0.0); MOST];
+        for p in (0..self.seen(at + count - 1)).step_by(S::COLUMNS) {
             let b = self.words.add(p / BLOCK * self.jump + p % BLOCK);
-            keep.to = scores.add(p);
-            S::tile::<D, _>(&Tile { a, a_stride, b, steps, block: steps, jump: 0 }, count, keep);
-            if p < whole {
-                most = keep.most;
+            for r in (0..count).step_by(S::ROWS) {
+                let most = if p < whole { most.as_mut_ptr() } else { beyond.as_mut_ptr() };
+                let mut keep = Keep::<S> { to: scores.add(r * stride + p), stride, most: most.add(r) };
+                let tile = Tile { a: a.add(r * a_stride), a_stride, b, steps, block: steps, jump: 0 };
+                S::tile::<D, _>(&tile, (count - r).min(S::ROWS), &mut keep);
             }
         }
-        (keep.to, keep.most) = (scores, most);
         whole
     }
 
@@ -133,13 +144,12 @@ impl Head {
         &self,
         at: usize,
         count: usize,
-        seen: usize,
         weights: *const u32,
         a_stride: usize,
-        sums: &[f32; MOST],
+        sums: &[f32],
     ) {
         let block = self.layout.value_steps();
-        let steps = seen.div_ceil(BLOCK / block);
+        let steps = self.seen(at + count - 1).div_ceil(BLOCK / block);
         for d in (0..self.layout.size).step_by(S::COLUMNS) {
             let b = self.words.add(self.layout.key_words() + d / PANEL * block * PANEL + d % PANEL);
             let valid = (self.layout.size - d).min(S::COLUMNS);
@@ -187,7 +197,7 @@ impl Soften {
     /// Turns the scores into e^(score - greatest), what is not seen into 0, and returns their sum. The first `whole`
     /// scores are in `most` already. `pairs`: writes them as bf16, from the row's start.
     #[inline(always)]
-    unsafe fn run<S: Simd>(&mut self, mut most: S::F, whole: usize, pairs: bool) -> f32 {
+    unsafe fn run<S: Simd>(&self, mut most: S::F, whole: usize, pairs: bool) -> f32 {
         for p in self.seen..self.end {
             self.row.add(p).write(f32::NEG_INFINITY);
         }
@@ -221,19 +231,19 @@ impl Soften {
 struct Keep<S: Simd> {
     to: *mut f32,
     stride: usize,
-    most: [S::F; MOST],
+    most: *mut S::F,
 }
 
 impl<S: Simd, D: Dot<S, Sum = S::F>> Sink<S, D> for Keep<S> {
     #[inline(always)]
     unsafe fn take<const R: usize, const V: usize>(&mut self, sums: &[[D::Sum; V]; R]) {
         for r in 0..R {
-            let mut most = self.most[r];
+            let mut most = self.most.add(r).read();
             for v in 0..V {
                 most = S::max(sums[r][v], most);
                 S::store(self.to.add(r * self.stride + v * S::LANES), sums[r][v]);
             }
-            self.most[r] = most;
+            self.most.add(r).write(most);
         }
     }
 }
@@ -243,7 +253,7 @@ struct Share<'a> {
     to: *mut f32,
     stride: usize,
     valid: usize,
-    sums: &'a [f32; MOST],
+    sums: &'a [f32],
 }
 
 impl<S: Simd, D: Dot<S, Sum = S::F>> Sink<S, D> for Share<'_> {

@@ -114,7 +114,7 @@ impl Batch<'_> {
         let (a, width) = (self.a, self.a.heads * self.a.size);
         let (row, head) = (unit / a.heads, unit % a.heads);
         let bias = |bias: &[f32]| bias.as_ptr().wrapping_add((head * a.steps + steps.start) * a.steps);
-        with_scratch(scratch_words(self.layout, a.steps), |scratch| {
+        with_scratch(scratch_words(self.layout, a.steps, steps.len()), |scratch| {
             let head = Head {
                 layout: self.layout,
                 words: packed,
