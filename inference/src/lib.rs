@@ -11,10 +11,12 @@
 //! - [`whisper`], [`marian`]: configuration, weights and encoder of each architecture
 //! - [`decoder`]: the decoder both share: key/value caches, one position at a time, rows of unequal length
 //! - [`greedy`]: the decoding loop: suppression, limits, the loop guard
+//! - [`alignment`]: when each token was said: cross-attention to times and words
 //! - [`decode`]: what a decoding loop decides on the host: beams, draws, timestamps, repetition, quality
 //!
 //! Absent on purpose: sockets, Redis, sessions, the streaming policy. No type of candle's is in the workers' part.
 
+pub mod alignment;
 pub mod decode;
 pub mod decoder;
 pub mod device;
