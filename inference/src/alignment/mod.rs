@@ -186,10 +186,8 @@ fn add_smoothed(row: &[f32], (means, scales): (&[f32], &[f32]), lone: bool, padd
 /// Adds to each number of `sum` the median of the 7 numbers of `padded` from its index on. Written without branches, so
 /// that the compiler makes vector instructions of it.
 fn add_medians(padded: &[f32], sum: &mut [f32]) {
-    let size = sum.len();
-    let shifted: [&[f32]; WIDTH] = std::array::from_fn(|shift| &padded[shift..shift + size]);
-    for (index, sum) in sum.iter_mut().enumerate() {
-        *sum += median(shifted.map(|values| values[index]));
+    for (sum, window) in sum.iter_mut().zip(padded.array_windows()) {
+        *sum += median(*window);
     }
 }
 

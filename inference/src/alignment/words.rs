@@ -12,7 +12,7 @@ const PREPENDED: &str = "\"'“¿([{-";
 /// ...and to the word before it.
 const APPENDED: &str = "\"'.。,，!！?？:：”)]}、";
 const SENTENCE_ENDS: &str = ".。!！?？";
-/// No word is taken to be longer than twice the median, and the median for no longer than this.
+/// Beside a sentence's end no word is longer than twice the median word, and that median counts for no more than this.
 const LONGEST_MEDIAN_MS: u32 = 700;
 
 /// What a text token stands for.
