@@ -133,7 +133,6 @@ fn speech_cases(plan: &Plan, network: &Whisper, sound: &[f32]) -> Result<Vec<Fig
                 continue;
             }
             let sources = vec![network.sources(&rows, frames)?.remove(0); batch];
-            let per_token = |s: f64| ms(s) / TOKENS.2 as f64;
             figures.extend(step(plan, &case, decoder, &sources)?);
         }
         figures.extend(plan.time(&format!("speech/whole/{seconds}s"), "ms", ms, || {
