@@ -27,6 +27,12 @@ pub struct GenerationConfig {
     /// Whisper: false for the English-only models, whose prompt has neither language nor task.
     #[serde(default)]
     pub is_multilingual: Option<bool>,
+    /// Whisper: (layer, head) of the cross-attention heads that follow the audio.
+    #[serde(default)]
+    pub alignment_heads: Option<Vec<(usize, usize)>>,
+    /// Whisper: the first timestamp of a text is at most so many steps of 20 ms in.
+    #[serde(default)]
+    pub max_initial_timestamp_index: Option<u32>,
 }
 
 impl GenerationConfig {
@@ -38,6 +44,8 @@ impl GenerationConfig {
             bad_words_ids: self.bad_words_ids.or(other.bad_words_ids),
             lang_to_id: self.lang_to_id.or(other.lang_to_id),
             is_multilingual: self.is_multilingual.or(other.is_multilingual),
+            alignment_heads: self.alignment_heads.or(other.alignment_heads),
+            max_initial_timestamp_index: self.max_initial_timestamp_index.or(other.max_initial_timestamp_index),
         }
     }
 }
@@ -169,6 +177,11 @@ impl Weights {
         }
         let ready = tensor.to_device(&self.device).and_then(|t| t.to_dtype(DType::F32));
         ready.map_err(|e| self.fault(name.to_owned(), e.to_string()))
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
 
     /// Like [`Weights::get`], but `None` when the file has no such tensor.

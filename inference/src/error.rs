@@ -59,6 +59,14 @@ pub enum ModelError {
         /// Why not, and what to do.
         reason: String,
     },
+    /// The device does not compute in this type, or there is no such type.
+    #[error("compute type {wanted}: {reason}")]
+    ComputeType {
+        /// As it was asked for.
+        wanted: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The model was not made for this language.
     #[error("the model knows no language \"{language}\"; it knows {known}")]
     Language {
@@ -77,7 +85,10 @@ pub enum ModelError {
         /// The most the model takes.
         limit: usize,
     },
-    /// The arithmetic failed (out of memory, a shape that does not fit).
+    /// The device has no memory left for a batch of this size.
+    #[error("the device has no memory left for this batch: {0}")]
+    OutOfMemory(String),
+    /// The arithmetic failed (a shape that does not fit, a device that went away).
     #[error("the model's computation failed: {0}")]
     Compute(String),
     /// The model thread has ended: loading failed, or the process is going down.
@@ -87,6 +98,10 @@ pub enum ModelError {
 
 impl From<candle_core::Error> for ModelError {
     fn from(error: candle_core::Error) -> Self {
-        Self::Compute(error.to_string())
+        let text = error.to_string();
+        // candle passes on what CUDA says: CUDA_ERROR_OUT_OF_MEMORY, CUBLAS_STATUS_ALLOC_FAILED.
+        let small = text.to_ascii_lowercase();
+        let full = ["out_of_memory", "out of memory", "alloc_failed"].iter().any(|word| small.contains(word));
+        if full { Self::OutOfMemory(text) } else { Self::Compute(text) }
     }
 }

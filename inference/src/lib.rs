@@ -1,29 +1,38 @@
 //! Speech and translation models on candle: the only room that knows tensors, weights and tokenizers.
 //!
 //! What the workers use:
-//! - [`speech`]: audio in, text out (Whisper architecture); [`translation`]: text in, text out (Marian architecture)
-//! - [`model_thread`]: a model owns an OS thread and takes whatever waits as one batch
-//! - [`device`]: where a model runs; [`error`]: what can go wrong, with the path, key or tensor at fault
+//! - [`speech`]: audio in, text out (Whisper architecture); [`translation`]: text in, text out
+//! - [`model_thread`]: a model owns an OS thread; requests join and leave its batch between two steps
+//! - [`compute`], [`device`]: how and where a model computes; [`error`]: what can go wrong, with the path, key or tensor
+//!   at fault
 //!
 //! What they are made of, in the order data flows:
-//! - [`directory`]: a model directory in the Hugging Face layout: JSON files, weights (one file or shards)
+//! - [`directory`]: a model directory in the Hugging Face layout: JSON files, weights
 //! - [`mel`]: samples to log-mel frames; [`sentencepiece`]: `.spm` files to a tokenizer
-//! - [`whisper`], [`marian`]: configuration, weights and encoder of each architecture
-//! - [`decoder`]: the decoder both share: key/value caches, one position at a time, rows of unequal length
-//! - [`greedy`]: the decoding loop: suppression, limits, the loop guard
+//! - [`whisper`], [`marian`], [`m2m100`], [`t5`]: configuration, weights and encoder of each architecture;
+//!   [`text_network`]: what those that translate have in common
+//! - [`decoder`]: the decoder all share: key/value caches, rows of unequal length that come and go
+//! - [`decode`]: the decoding loop and its choices; [`alignment`]: when each word was said
+//!
+//! The arithmetic on a CPU is in the crate `kernels`; on other devices it is candle's.
 //!
 //! Absent on purpose: sockets, Redis, sessions, the streaming policy. No type of candle's is in the workers' part.
 
+pub mod alignment;
+pub mod compute;
+pub mod decode;
 pub mod decoder;
 pub mod device;
 pub mod directory;
 pub mod error;
-pub mod greedy;
+pub mod m2m100;
 pub mod marian;
 pub mod mel;
 pub mod model_thread;
 pub mod sentencepiece;
 pub mod speech;
+pub mod t5;
+pub mod text_network;
 pub mod translation;
 pub mod whisper;
 

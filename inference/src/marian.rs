@@ -1,12 +1,16 @@
 //! Marian: configuration, weights, and the encoder from source tokens.
 
-use candle_core::{Device, Tensor};
+use std::sync::Arc;
+
+use candle_core::Tensor;
 use serde::Deserialize;
 
-use crate::decoder::{Decoder, DecoderParts, DecoderState};
+use crate::compute::Compute;
+use crate::decoder::{Decoder, DecoderParts, Embedding, Positions};
 use crate::directory::ModelDirectory;
 use crate::error::ModelError;
-use crate::layers::{Activation, BlockShape, EncoderStack, padding_mask, sinusoids};
+use crate::layers::{Activation, BlockShape, EncoderStack, Linear, Loader, StackNames, sinusoids};
+use crate::text_network::{Rows, TextNetwork};
 
 /// The keys of `config.json` that shape the network.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,8 +55,7 @@ pub struct MarianConfig {
 
 impl MarianConfig {
     fn block(&self, heads: usize, inner: usize) -> BlockShape {
-        let (width, activation) = (self.d_model, self.activation_function);
-        BlockShape { width, heads, inner, activation, norm_first: self.normalize_before }
+        BlockShape::bart(self.d_model, heads, inner, self.activation_function, self.normalize_before)
     }
 
     /// The token decoding starts from.
@@ -65,9 +68,7 @@ impl MarianConfig {
 #[derive(Debug)]
 pub struct Marian {
     config: MarianConfig,
-    device: Device,
-    embeddings: Tensor,
-    embedding_scale: f64,
+    embedding: Embedding,
     positions: Tensor,
     encoder: EncoderStack,
     decoder: Decoder,
@@ -78,34 +79,45 @@ impl Marian {
     ///
     /// # Errors
     /// When a file, a key or a tensor is missing or wrong; the message names it.
-    pub fn load(directory: &ModelDirectory, device: &Device) -> Result<Self, ModelError> {
+    pub fn load(directory: &ModelDirectory, compute: &Compute) -> Result<Self, ModelError> {
         let config: MarianConfig = directory.json("config.json")?;
-        let weights = directory.weights(device)?;
+        let weights = Loader::open(directory, compute)?;
         let width = config.d_model;
         let target_size = config.decoder_vocab_size.unwrap_or(config.vocab_size);
-        let source_names = ["model.shared.weight", "model.encoder.embed_tokens.weight"];
-        let target_names = ["model.shared.weight", "model.decoder.embed_tokens.weight"];
-        let embeddings = weights.any(&source_names, &[config.vocab_size, width])?;
-        let target = weights.any(&target_names, &[target_size, width])?;
-        let output = weights.optional("lm_head.weight", &[target_size, width])?;
-        let embedding_scale = if config.scale_embedding { (width as f64).sqrt() } else { 1.0 };
-        let positions = sinusoids(config.max_position_embeddings, width, 2.0 / width as f64, device)?;
+        let (shared, encoder, decoder) =
+            ("model.shared.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight");
+        let factor = if config.scale_embedding { (width as f64).sqrt() } else { 1.0 };
+        let bias = weights.optional("final_logits_bias", &[1, target_size])?;
+        let bias = bias.map(|bias| bias.flatten_all()).transpose()?;
+        let target = weights.any(&[shared, decoder], &[target_size, width])?;
+        let (target_embedding, mut output) = Embedding::tied(&weights, &target, factor, bias.clone())?;
+        // One matrix where both sides share it, and the scores too unless the file has another for them.
+        let embedding = if weights.has(encoder) && !weights.has(shared) {
+            Embedding::new(&weights, &weights.get(encoder, &[config.vocab_size, width])?, factor)?
+        } else {
+            target_embedding.clone()
+        };
+        if let Some(head) = weights.optional("lm_head.weight", &[target_size, width])? {
+            output = Arc::new(Linear::new(&weights, &head, bias)?);
+        }
+        let positions = sinusoids(config.max_position_embeddings, width, 2.0 / width as f64)?
+            .to_dtype(compute.dtype())?
+            .to_device(compute.device())?;
         let encoder_shape = config.block(config.encoder_attention_heads, config.encoder_ffn_dim);
         let parts = DecoderParts {
             layers: config.decoder_layers,
             shape: config.block(config.decoder_attention_heads, config.decoder_ffn_dim),
-            output: output.unwrap_or_else(|| target.clone()),
-            embeddings: target,
-            embedding_scale,
-            positions: positions.clone(),
-            output_bias: weights.optional("final_logits_bias", &[1, target_size])?,
+            names: StackNames::bart("model.decoder"),
+            embedding: target_embedding,
+            positions: Positions::Table(positions.clone()),
+            output,
+            output_factor: 1.0,
         };
+        let names = StackNames::bart("model.encoder");
         Ok(Self {
-            encoder: EncoderStack::load(&weights, "model.encoder", config.encoder_layers, &encoder_shape)?,
-            decoder: Decoder::load(&weights, "model.decoder", parts)?,
-            device: device.clone(),
-            embeddings,
-            embedding_scale,
+            encoder: EncoderStack::load(&weights, &names, config.encoder_layers, &encoder_shape)?,
+            decoder: Decoder::load(&weights, parts)?,
+            embedding,
             positions,
             config,
         })
@@ -115,42 +127,21 @@ impl Marian {
     pub fn config(&self) -> &MarianConfig {
         &self.config
     }
+}
 
-    /// The decoder.
-    pub fn decoder(&self) -> &Decoder {
+impl TextNetwork for Marian {
+    fn decoder(&self) -> &Decoder {
         &self.decoder
     }
 
-    /// Source rows of any length, each ending in the end token, to the encoder's output, (rows, longest, width).
-    /// Shorter rows are padded, the padding hidden.
-    ///
-    /// # Errors
-    /// When a row has more tokens than the model has positions.
-    pub fn encode(&self, sources: &[Vec<u32>]) -> Result<Tensor, ModelError> {
-        let longest = sources.iter().map(Vec::len).max().unwrap_or(0);
-        let limit = self.config.max_position_embeddings;
-        if longest > limit {
-            return Err(ModelError::TooLong { what: "source text (tokens)", got: longest, limit });
-        }
-        let padding = std::iter::repeat(self.config.pad_token_id);
-        let tokens: Vec<u32> =
-            sources.iter().flat_map(|row| row.iter().copied().chain(padding.clone()).take(longest)).collect();
-        let x = self.embeddings.index_select(&Tensor::new(tokens, &self.device)?, 0)?;
-        let x = (x * self.embedding_scale)?.reshape((sources.len(), longest, self.config.d_model))?;
-        let x = x.broadcast_add(&self.positions.narrow(0, 0, longest)?)?;
-        Ok(self.encoder.forward(&x, self.mask(sources)?.as_ref())?)
+    fn max_source_tokens(&self) -> usize {
+        self.config.max_position_embeddings
     }
 
-    /// Encodes, and projects the result for the decoder.
-    ///
-    /// # Errors
-    /// As [`Marian::encode`].
-    pub fn begin(&self, sources: &[Vec<u32>]) -> Result<DecoderState, ModelError> {
-        self.decoder.begin(&self.encode(sources)?, self.mask(sources)?)
-    }
-
-    fn mask(&self, sources: &[Vec<u32>]) -> Result<Option<Tensor>, ModelError> {
-        let lengths: Vec<usize> = sources.iter().map(Vec::len).collect();
-        Ok(padding_mask(&lengths, &self.device)?)
+    fn encode(&self, sources: &[Vec<u32>]) -> Result<Tensor, ModelError> {
+        let rows = Rows::new(sources, self.config.pad_token_id, self.max_source_tokens())?;
+        let x = self.embedding.of(&rows.tokens)?.reshape((sources.len(), rows.longest, self.config.d_model))?;
+        let x = x.broadcast_add(&self.positions.narrow(0, 0, rows.longest)?)?;
+        Ok(self.encoder.forward(&x, &rows.lengths, None)?)
     }
 }

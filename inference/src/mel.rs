@@ -59,7 +59,7 @@ impl LogMel {
         }
     }
 
-    /// Samples (16 kHz mono, -1 to 1) to features, band by band: `mels` x `frames`, row-major.
+    /// Samples (16 kHz mono, -1 to 1) to features, frame by frame: `frames` x `mels`, row-major.
     ///
     /// The samples are zero-padded, or cut, to `frames` x [`HOP`]: what is padded gets the value that digital
     /// silence has. Frames are centred on multiples of [`HOP`], the edges mirrored.
@@ -80,7 +80,7 @@ impl LogMel {
                 let energy: f32 = bins.iter().zip(&triangle.weights).map(|(p, w)| p * w).sum();
                 let log = energy.max(FLOOR).log10();
                 loudest = loudest.max(log);
-                out[m * frames + t] = log;
+                out[t * mels + m] = log;
             }
         }
         let lowest = loudest.max(FLOOR.log10()) - RANGE;
@@ -157,7 +157,7 @@ mod tests {
         assert!(mel.compute(&[], 10).iter().all(|v| *v == -1.5));
         let tone: Vec<f32> = (0..16_000).map(|i| (2.0 * PI * 1000.0 * f64::from(i) / 16_000.0).sin() as f32).collect();
         let features = mel.compute(&tone, 100);
-        let column: Vec<f32> = (0..80).map(|m| features[m * 100 + 50]).collect();
+        let column: Vec<f32> = features[50 * 80..51 * 80].to_vec();
         let loudest = (0..80).max_by(|a, b| column[*a].total_cmp(&column[*b])).unwrap();
         // 1 kHz is mel 15 of 45.245; band m is centred on 45.245 * (m + 1) / 81.
         assert_eq!(loudest, 26);

@@ -1,66 +1,79 @@
-//! What a model thread runs: the trait, and the two models.
+//! What a model thread runs.
 
+use std::sync::Arc;
+
+use super::BatchLimits;
 use crate::error::ModelError;
-use crate::speech::{SpeechHypothesis, SpeechModel, SpeechRequest};
-use crate::translation::{TranslationHypothesis, TranslationModel, TranslationRequest};
 
-/// What a model thread can run.
+/// Names a request while a model works on it.
+pub type Ticket = u64;
+
+/// Requests that are done, each with its answer.
+pub type Answers<A> = Vec<(Ticket, Result<A, ModelError>)>;
+
+/// What a model thread can run: requests come in, all move on together step by step, and leave when they are done.
 pub trait Model: Send + 'static {
-    /// One row of a batch.
-    type Request: Send + 'static;
-    /// Its answer.
+    /// What is asked.
+    type Request: Send + Sync + 'static;
+    /// What comes of it.
     type Answer: Send + 'static;
 
     /// What a request weighs against [`BatchLimits::max_cost`].
     fn cost(request: &Self::Request) -> usize;
 
-    /// Answers a batch, in order.
+    /// Takes requests in. What can be answered at once, or not at all, is answered by the next [`Model::step`].
     ///
     /// # Errors
-    /// When the batch as a whole failed; each request is then run alone.
-    fn run(&mut self, batch: &[Self::Request]) -> Result<Vec<Self::Answer>, ModelError>;
+    /// When they cannot be taken in together; none of them then is, and those under way are not harmed.
+    fn admit(&mut self, requests: Vec<(Ticket, Arc<Self::Request>)>) -> Result<(), ModelError>;
 
-    /// Runs once with made-up input, so that the first caller does not wait for what is done lazily.
+    /// Moves all requests on by a step; hands back those that are done.
+    ///
+    /// # Errors
+    /// When the step failed; [`Model::reset`] must follow.
+    fn step(&mut self) -> Result<Answers<Self::Answer>, ModelError>;
+
+    /// Forgets a request whose answer nobody waits for.
+    ///
+    /// # Errors
+    /// As [`Model::step`].
+    fn withdraw(&mut self, ticket: Ticket) -> Result<(), ModelError>;
+
+    /// Forgets all requests.
+    fn reset(&mut self);
+
+    /// Runs once at the largest batch with made-up input, so that no caller waits for what is done lazily, and too
+    /// large a batch is found out before the first caller comes.
     ///
     /// # Errors
     /// When the model does not work on this machine.
-    fn warm_up(&mut self) -> Result<(), ModelError> {
+    fn warm_up(&mut self, _limits: &BatchLimits) -> Result<(), ModelError> {
         Ok(())
     }
 }
 
-impl Model for SpeechModel {
-    type Request = SpeechRequest;
-    type Answer = SpeechHypothesis;
-
-    /// In samples.
-    fn cost(request: &SpeechRequest) -> usize {
-        request.pcm.len()
+/// Answers a batch, in order, on the calling thread.
+///
+/// # Errors
+/// The first error of any of them.
+pub fn run_all<M: Model>(model: &mut M, requests: Vec<M::Request>) -> Result<Vec<M::Answer>, ModelError> {
+    let count = requests.len();
+    let tickets = requests.into_iter().enumerate().map(|(i, request)| (i as Ticket, Arc::new(request)));
+    let mut answers: Vec<Option<M::Answer>> = (0..count).map(|_| None).collect();
+    let mut missing = count;
+    let outcome = (|| {
+        model.admit(tickets.collect())?;
+        while missing > 0 {
+            for (ticket, answer) in model.step()? {
+                answers[ticket as usize] = Some(answer?);
+                missing -= 1;
+            }
+        }
+        Ok(())
+    })();
+    if let Err(error) = outcome {
+        model.reset();
+        return Err(error);
     }
-
-    fn run(&mut self, batch: &[SpeechRequest]) -> Result<Vec<SpeechHypothesis>, ModelError> {
-        self.transcribe(batch)
-    }
-
-    fn warm_up(&mut self) -> Result<(), ModelError> {
-        SpeechModel::warm_up(self)
-    }
-}
-
-impl Model for TranslationModel {
-    type Request = TranslationRequest;
-    type Answer = TranslationHypothesis;
-
-    /// In bytes of text.
-    fn cost(request: &TranslationRequest) -> usize {
-        request.text.len() + request.prefix.len()
-    }
-
-    fn run(&mut self, batch: &[TranslationRequest]) -> Result<Vec<TranslationHypothesis>, ModelError> {
-        self.translate(batch)
-    }
-
-    fn warm_up(&mut self) -> Result<(), ModelError> {
-        TranslationModel::warm_up(self)
-    }
+    Ok(answers.into_iter().flatten().collect())
 }

@@ -1,5 +1,8 @@
 //! What goes into a speech model and what comes out.
 
+use crate::alignment::AlignedWord;
+use crate::decode::quality::Thresholds;
+
 /// How much of the window the encoder sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AudioContext {
@@ -9,6 +12,34 @@ pub enum AudioContext {
     Trimmed,
     /// Always the whole window, as the model was trained.
     Full,
+}
+
+/// How a speech model decodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpeechOptions {
+    /// How much of the window the encoder sees.
+    pub context: AudioContext,
+    /// Texts followed at once; 1 takes the best token each time.
+    pub beams: usize,
+    /// Exponent of the length beams' scores are divided by.
+    pub length_penalty: f32,
+    /// A text that fails [`thresholds`](Self::thresholds) is decoded again at each of these temperatures in turn.
+    /// Empty: every text is kept.
+    pub fallback: Vec<f32>,
+    /// When a text is not kept.
+    pub thresholds: Thresholds,
+}
+
+impl Default for SpeechOptions {
+    fn default() -> Self {
+        Self {
+            context: AudioContext::default(),
+            beams: 1,
+            length_penalty: 1.0,
+            fallback: Vec::new(),
+            thresholds: Thresholds::default(),
+        }
+    }
 }
 
 /// Audio to be recognised.
@@ -22,6 +53,10 @@ pub struct SpeechRequest {
     pub prompt: String,
     /// Text this audio starts with: it is forced, and decoding goes on behind it. May be empty.
     pub prefix: String,
+    /// Also find out when each word was said, and where in the audio each token looks.
+    pub words: bool,
+    /// Decode with the model's own timestamps, which cut the text into segments. Not together with a prefix.
+    pub timestamps: bool,
 }
 
 /// What was recognised.
@@ -31,10 +66,34 @@ pub struct SpeechHypothesis {
     pub text: String,
     /// Primary subtag of the language, asked for or found.
     pub language: String,
+    /// How sure the model is of the language; 1 where it was asked for.
+    pub language_probability: f32,
     /// Mean natural logarithm of the tokens' probabilities.
     pub avg_logprob: f32,
     /// Probability that nobody speaks; 0 in a model that cannot tell.
     pub no_speech_prob: f32,
+    /// Bytes of the text by bytes of the same compressed: above 2.4 it repeats itself (openai-whisper's threshold).
+    pub compression_ratio: f32,
+    /// The temperature it was decoded at.
+    pub temperature: f32,
     /// The text did not end: a token limit was reached, or it went round in circles.
     pub truncated: bool,
+    /// The words after the prefix with their times from the start of the audio, when asked for.
+    pub words: Vec<AlignedWord>,
+    /// For each token after the prefix, the encoder position (20 ms) it looks at most, when words are asked for: what a
+    /// streaming policy needs to see which tokens lean on the end of the audio.
+    pub attended: Vec<u32>,
+    /// Pieces between timestamps, when those are asked for.
+    pub segments: Vec<TimedText>,
+}
+
+/// A piece of text between two timestamps of the model's own.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TimedText {
+    /// From the start of the audio.
+    pub start_ms: u32,
+    /// From the start of the audio.
+    pub end_ms: u32,
+    /// What was said.
+    pub text: String,
 }

@@ -15,7 +15,7 @@ pub(super) struct SpeechTokens {
     pub(super) start: u32,
     pub(super) end: u32,
     transcribe: Option<u32>,
-    no_timestamps: Option<u32>,
+    pub(super) no_timestamps: Option<u32>,
     start_of_previous: Option<u32>,
     pub(super) no_speech: Option<u32>,
     /// Primary subtag and token, in the order of the tokens. Empty for an English-only model.
@@ -71,11 +71,12 @@ impl SpeechTokens {
         listed.chain(beyond).filter(|id| *id != self.end).collect()
     }
 
-    /// What comes before the text: specials for this language.
-    pub(super) fn header(&self, language: &str) -> Result<Vec<u32>, ModelError> {
+    /// What comes before the text: specials for this language, and for a text with or without timestamps.
+    pub(super) fn header(&self, language: &str, timestamps: bool) -> Result<Vec<u32>, ModelError> {
         let language = self.language(language)?;
         let task = language.and(self.transcribe);
-        Ok([Some(self.start), language, task, self.no_timestamps].into_iter().flatten().collect())
+        let without = self.no_timestamps.filter(|_| !timestamps);
+        Ok([Some(self.start), language, task, without].into_iter().flatten().collect())
     }
 
     /// At most `limit` tokens of earlier text, the last ones, behind their marker; none where the model has no marker.

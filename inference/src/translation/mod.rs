@@ -1,14 +1,20 @@
-//! Translation with the Marian architecture.
+//! Translation: text in one language to text in another.
 
 mod tokens;
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::device::DeviceChoice;
+use kernels::Threads;
+
+use crate::compute::{Compute, EngineOptions};
+use crate::decode::{Decoded, Decoding, Rules, Strategy, Task};
 use crate::directory::ModelDirectory;
 use crate::error::ModelError;
-use crate::greedy::{Row, Rules, greedy};
 use crate::marian::Marian;
+use crate::model_thread::{Answers, BatchLimits, Model, Ticket, run_all};
+use crate::text_network::TextNetwork;
 use tokens::TranslationTokens;
 
 /// Most tokens decoded: so many for each of the source's...
@@ -37,44 +43,77 @@ pub struct TranslationHypothesis {
     pub truncated: bool,
 }
 
+/// How a translation model decodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TranslationOptions {
+    /// Texts followed at once; 1 takes the best token each time.
+    pub beams: usize,
+    /// Exponent of the length beams' scores are divided by.
+    pub length_penalty: f32,
+}
+
+impl Default for TranslationOptions {
+    fn default() -> Self {
+        Self { beams: 1, length_penalty: 1.0 }
+    }
+}
+
 /// A translation model in memory.
 #[derive(Debug)]
 pub struct TranslationModel {
-    network: Marian,
+    network: Box<dyn TextNetwork>,
     tokens: TranslationTokens,
     rules: Rules,
+    start: u32,
+    options: TranslationOptions,
+    threads: Arc<Threads>,
+    on_host: bool,
+    decoding: Decoding<Ticket>,
+    jobs: HashMap<Ticket, Job>,
+    ready: Answers<TranslationHypothesis>,
 }
 
-/// A request that needs the model.
-struct Work {
-    /// Its place in the batch.
-    index: usize,
-    source: Vec<u32>,
+/// A request under way.
+#[derive(Debug)]
+struct Job {
     prefix: Vec<u32>,
     cut: bool,
 }
 
 impl TranslationModel {
-    /// Loads a model directory in the Hugging Face layout onto a device.
+    /// Loads a model directory in the Hugging Face layout.
     ///
     /// # Errors
     /// When a file, a key or a tensor is missing or wrong, or the device is not there; the message names it.
-    pub fn load(dir: &Path, device: &DeviceChoice) -> Result<Self, ModelError> {
+    pub fn load(dir: &Path, engine: &EngineOptions, options: TranslationOptions) -> Result<Self, ModelError> {
         let directory = ModelDirectory::open(dir)?;
         let generation = directory.generation()?;
         let tokens = TranslationTokens::load(&directory)?;
-        let network = Marian::load(&directory, &device.open()?)?;
+        let compute = Compute::open(engine)?;
+        let network = Marian::load(&directory, &compute)?;
         let words = generation.bad_words_ids.iter().flatten().filter(|word| word.len() == 1).flatten();
         let listed = words.chain(generation.suppress_tokens.iter().flatten()).filter_map(|id| u32::try_from(*id).ok());
-        let end = network.config().eos_token_id;
-        let never: Vec<u32> = listed.chain([network.config().pad_token_id]).filter(|id| *id != end).collect();
+        let (end, pad, start) =
+            (network.config().eos_token_id, network.config().pad_token_id, network.config().start());
+        let never: Vec<u32> = listed.chain([pad]).filter(|id| *id != end).collect();
         let rules = Rules::new(network.decoder(), end, &never, &[])?;
-        Ok(Self { network, tokens, rules })
+        Ok(Self {
+            network: Box::new(network),
+            tokens,
+            rules,
+            start,
+            threads: Arc::new(Threads::new(engine.thread_count())),
+            on_host: compute.host_precision().is_some(),
+            decoding: Decoding::new(options.beams),
+            options,
+            jobs: HashMap::new(),
+            ready: Vec::new(),
+        })
     }
 
     /// Most tokens of a source text, its end token included; what is beyond is not translated.
     pub fn max_source_tokens(&self) -> usize {
-        self.network.config().max_position_embeddings
+        self.network.max_source_tokens()
     }
 
     /// Translates a batch. Each request's answer is the one it gets alone; nothing to translate gives nothing.
@@ -82,56 +121,136 @@ impl TranslationModel {
     /// # Errors
     /// When the computation fails.
     pub fn translate(&mut self, batch: &[TranslationRequest]) -> Result<Vec<TranslationHypothesis>, ModelError> {
-        let mut answers = vec![TranslationHypothesis::default(); batch.len()];
-        let mut work = Vec::new();
-        for (index, request) in batch.iter().enumerate().filter(|(_, request)| !request.text.trim().is_empty()) {
-            let item = self.prepare(index, request)?;
-            // A prefix that leaves no position free: nothing can follow it.
-            answers[index].truncated = item.prefix.len() + 1 >= self.network.decoder().max_positions();
-            if !answers[index].truncated {
-                work.push(item);
+        run_all(self, batch.to_vec())
+    }
+
+    fn forget(&mut self, tickets: &[Ticket]) -> Result<(), ModelError> {
+        self.jobs.retain(|ticket, _| !tickets.contains(ticket));
+        self.ready.retain(|(ticket, _)| !tickets.contains(ticket));
+        self.decoding.withdraw(|key| tickets.contains(key))
+    }
+
+    /// Runs with the model's threads at the kernels' disposal.
+    fn on_threads<T: Send>(&mut self, work: impl FnOnce(&mut Self) -> T + Send) -> T {
+        if !self.on_host {
+            return work(self); // A GPU's queue of work belongs to this thread.
+        }
+        let threads = self.threads.clone();
+        threads.run(|| work(self))
+    }
+
+    fn take_in(&mut self, requests: Vec<(Ticket, Arc<TranslationRequest>)>) -> Result<(), ModelError> {
+        let (mut sources, mut work) = (Vec::new(), Vec::new());
+        for (ticket, request) in requests {
+            if request.text.trim().is_empty() {
+                self.ready.push((ticket, Ok(TranslationHypothesis::default())));
+                continue;
             }
+            let (source, job) = self.prepare(&request)?;
+            if job.prefix.len() + 1 >= self.network.decoder().max_positions() {
+                // A prefix that leaves no position free: nothing can follow it.
+                self.ready.push((ticket, Ok(TranslationHypothesis { truncated: true, ..Default::default() })));
+                continue;
+            }
+            work.push((ticket, self.task(&source, &job), job));
+            sources.push(source);
         }
         if work.is_empty() {
-            return Ok(answers);
+            return Ok(());
         }
-        let sources: Vec<Vec<u32>> = work.iter().map(|item| item.source.clone()).collect();
-        let rows: Vec<Row> = work.iter().map(|item| self.row(item)).collect();
-        let mut state = self.network.begin(&sources)?;
-        for (item, decoded) in work.iter().zip(greedy(self.network.decoder(), &mut state, &rows, &self.rules, None)?) {
-            answers[item.index] = TranslationHypothesis {
-                text: self.tokens.text_after(&item.prefix, &decoded.tokens)?,
-                avg_logprob: decoded.avg_logprob,
-                truncated: decoded.truncated || item.cut,
-            };
+        let encoded = self.network.sources(&sources)?;
+        let mut tasks = Vec::with_capacity(work.len());
+        for ((ticket, task, job), source) in work.into_iter().zip(encoded) {
+            tasks.push((ticket, source, task));
+            self.jobs.insert(ticket, job);
         }
-        Ok(answers)
+        let done = self.decoding.admit(self.network.decoder(), &self.rules, tasks)?;
+        self.finish(done)
     }
 
-    /// Runs once over a short text.
-    ///
-    /// # Errors
-    /// When the model does not work on this machine.
-    pub fn warm_up(&mut self) -> Result<(), ModelError> {
-        self.translate(&[TranslationRequest { text: "One, two, three.".to_owned(), prefix: String::new() }]).map(drop)
-    }
-
-    fn prepare(&self, index: usize, request: &TranslationRequest) -> Result<Work, ModelError> {
+    fn prepare(&self, request: &TranslationRequest) -> Result<(Vec<u32>, Job), ModelError> {
         let mut source = self.tokens.source(request.text.trim())?;
         let limit = self.max_source_tokens() - 1;
         let cut = source.len() > limit;
         source.truncate(limit);
-        source.push(self.network.config().eos_token_id);
+        source.push(self.rules.end);
         let prefix = match request.prefix.trim() {
             "" => Vec::new(),
             prefix => self.tokens.target(prefix)?,
         };
-        Ok(Work { index, source, prefix, cut })
+        Ok((source, Job { prefix, cut }))
     }
 
-    fn row(&self, item: &Work) -> Row {
-        let limit = item.source.len() * TOKENS_PER_TOKEN + TOKENS_EXTRA;
-        let prompt = [&[self.network.config().start()], item.prefix.as_slice()].concat();
-        Row { prompt, fresh: item.prefix.is_empty(), limit }
+    fn task(&self, source: &[u32], job: &Job) -> Task {
+        let strategy = if self.options.beams > 1 {
+            Strategy::Beam { length_penalty: self.options.length_penalty }
+        } else {
+            Strategy::Greedy
+        };
+        Task {
+            prompt: [&[self.start], job.prefix.as_slice()].concat(),
+            fresh: job.prefix.is_empty(),
+            limit: source.len() * TOKENS_PER_TOKEN + TOKENS_EXTRA,
+            strategy,
+            timestamps: false,
+            probe: None,
+        }
+    }
+
+    fn finish(&mut self, done: Vec<(Ticket, Decoded)>) -> Result<(), ModelError> {
+        for (ticket, decoded) in done {
+            let Some(job) = self.jobs.remove(&ticket) else { continue };
+            let hypothesis = TranslationHypothesis {
+                text: self.tokens.text_after(&job.prefix, &decoded.tokens)?,
+                avg_logprob: decoded.avg_logprob,
+                truncated: decoded.truncated || job.cut,
+            };
+            self.ready.push((ticket, Ok(hypothesis)));
+        }
+        Ok(())
+    }
+}
+
+impl Model for TranslationModel {
+    type Request = TranslationRequest;
+    type Answer = TranslationHypothesis;
+
+    /// In bytes of text.
+    fn cost(request: &TranslationRequest) -> usize {
+        request.text.len() + request.prefix.len()
+    }
+
+    fn admit(&mut self, requests: Vec<(Ticket, Arc<TranslationRequest>)>) -> Result<(), ModelError> {
+        let tickets: Vec<Ticket> = requests.iter().map(|(ticket, _)| *ticket).collect();
+        let outcome = self.on_threads(|model| model.take_in(requests));
+        if outcome.is_err() {
+            self.forget(&tickets)?;
+        }
+        outcome
+    }
+
+    fn step(&mut self) -> Result<Answers<TranslationHypothesis>, ModelError> {
+        self.on_threads(|model| {
+            let done = model.decoding.step(model.network.decoder(), &model.rules)?;
+            model.finish(done)?;
+            Ok(std::mem::take(&mut model.ready))
+        })
+    }
+
+    fn withdraw(&mut self, ticket: Ticket) -> Result<(), ModelError> {
+        self.forget(&[ticket])
+    }
+
+    fn reset(&mut self) {
+        self.jobs.clear();
+        self.ready.clear();
+        self.decoding.clear();
+    }
+
+    /// As many texts as the limits allow, a sentence each.
+    fn warm_up(&mut self, limits: &BatchLimits) -> Result<(), ModelError> {
+        let text = "One, two, three, and whatever comes after it until the sentence is as long as most are.".to_owned();
+        let rows = limits.max_rows.min(limits.max_cost / text.len()).max(1);
+        self.translate(&vec![TranslationRequest { text, prefix: String::new() }; rows]).map(drop)
     }
 }

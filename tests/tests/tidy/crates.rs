@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::{checkout::root, none};
 
 /// A crate of the workspace, and the others of it that it may use outside its tests.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("shared", &[]),
-    ("inference", &[]),
+    ("kernels", &[]),
+    ("inference", &["kernels"]),
     ("gateway", &["shared"]),
     ("stt-worker", &["shared", "inference"]),
     ("translation-worker", &["shared", "inference"]),

@@ -1,0 +1,197 @@
+//! The thread's work: who joins the batch, who leaves it, and what happens when the device says no.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Answers, BatchLimits, Counters, Model, Ticket, add};
+use crate::error::ModelError;
+
+/// After so many steps at its reduced size a batch may have one more request again.
+const STEPS_TO_GROW: usize = 500;
+
+/// A request and who waits for its answer.
+pub(super) struct Job<M: Model> {
+    request: Arc<M::Request>,
+    answer: oneshot::Sender<Result<M::Answer, ModelError>>,
+}
+
+impl<M: Model> Job<M> {
+    pub(super) fn new(request: M::Request, answer: oneshot::Sender<Result<M::Answer, ModelError>>) -> Self {
+        Self { request: Arc::new(request), answer }
+    }
+}
+
+pub(super) struct ModelThread<M: Model> {
+    model: M,
+    waiting: mpsc::Receiver<Job<M>>,
+    limits: BatchLimits,
+    counters: Arc<Counters>,
+    under_way: HashMap<Ticket, Job<M>>,
+    /// To be taken in before what waits: too much for the last time, or thrown out by a failure.
+    again: VecDeque<Job<M>>,
+    next_ticket: Ticket,
+    /// Most requests under way, at present: less than the limit after the device ran out of memory.
+    rows: usize,
+    /// Steps since that was last changed.
+    steady: usize,
+}
+
+impl<M: Model> ModelThread<M> {
+    pub(super) fn new(model: M, waiting: mpsc::Receiver<Job<M>>, limits: BatchLimits, counters: Arc<Counters>) -> Self {
+        let rows = limits.max_rows.max(1);
+        Self {
+            model,
+            waiting,
+            limits,
+            counters,
+            under_way: HashMap::new(),
+            again: VecDeque::new(),
+            next_ticket: 0,
+            rows,
+            steady: 0,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let first = if self.under_way.is_empty() && self.again.is_empty() {
+                let Some(job) = self.waiting.blocking_recv() else { return };
+                Some(job)
+            } else {
+                None
+            };
+            let started = Instant::now();
+            let batch = self.collect(first);
+            self.admit(batch);
+            self.step();
+            add(&self.counters.micros, started.elapsed().as_micros() as usize);
+        }
+    }
+
+    /// What waits, up to the limits, without those nobody waits for.
+    fn collect(&mut self, first: Option<Job<M>>) -> Vec<Job<M>> {
+        self.again.extend(first);
+        let mut batch = Vec::new();
+        let mut cost = 0;
+        while self.under_way.len() + batch.len() < self.rows {
+            let Some(job) = self.again.pop_front().or_else(|| self.waiting.try_recv().ok()) else { break };
+            if job.answer.is_closed() {
+                add(&self.counters.abandoned, 1);
+                continue;
+            }
+            cost += M::cost(&job.request);
+            if !batch.is_empty() && cost > self.limits.max_cost {
+                self.again.push_front(job);
+                break;
+            }
+            batch.push(job);
+        }
+        batch
+    }
+
+    fn admit(&mut self, mut batch: Vec<Job<M>>) {
+        if batch.is_empty() {
+            return;
+        }
+        let first = self.next_ticket;
+        self.next_ticket += batch.len() as Ticket;
+        let tickets = (first..).zip(batch.iter().map(|job| job.request.clone())).collect();
+        match guarded(|| self.model.admit(tickets)) {
+            Ok(()) => {
+                add(&self.counters.batches, 1);
+                add(&self.counters.rows, batch.len());
+                self.under_way.extend((first..).zip(batch));
+            }
+            Err(ModelError::OutOfMemory(reason)) if batch.len() + self.under_way.len() > 1 => {
+                self.halve(&reason, batch.len() + self.under_way.len());
+                batch.into_iter().rev().for_each(|job| self.again.push_front(job));
+            }
+            Err(error) if batch.len() > 1 => {
+                tracing::warn!(%error, rows = batch.len(), "a batch was refused; its requests go in one by one");
+                for job in batch {
+                    self.admit(vec![job]);
+                }
+            }
+            Err(error) => batch.drain(..).for_each(|job| self.fail(job, error.clone())),
+        }
+    }
+
+    fn step(&mut self) {
+        let gone: Vec<Ticket> =
+            self.under_way.iter().filter(|(_, job)| job.answer.is_closed()).map(|(ticket, _)| *ticket).collect();
+        let rows = self.under_way.len() - gone.len();
+        let outcome = guarded(|| {
+            gone.iter().try_for_each(|ticket| self.model.withdraw(*ticket))?;
+            if rows == 0 { Ok(Vec::new()) } else { self.model.step() }
+        });
+        for ticket in &gone {
+            self.under_way.remove(ticket);
+            add(&self.counters.abandoned, 1);
+        }
+        match outcome {
+            Ok(answers) => self.answer(answers, rows),
+            Err(error) => self.start_over(&error),
+        }
+    }
+
+    fn answer(&mut self, answers: Answers<M::Answer>, rows: usize) {
+        add(&self.counters.steps, usize::from(rows > 0));
+        add(&self.counters.stepped_rows, rows);
+        for (ticket, answer) in answers {
+            let Some(job) = self.under_way.remove(&ticket) else { continue };
+            match answer {
+                Ok(answer) => drop(job.answer.send(Ok(answer))), // The caller may have left meanwhile.
+                Err(error) => self.fail(job, error),
+            }
+        }
+        self.steady += 1;
+        if self.rows < self.limits.max_rows && self.steady >= STEPS_TO_GROW {
+            self.rows += 1;
+            self.steady = 0;
+        }
+    }
+
+    /// A step failed: whoever was under way begins anew, in a smaller batch; who was alone has failed.
+    fn start_over(&mut self, error: &ModelError) {
+        self.model.reset();
+        let mut jobs: Vec<(Ticket, Job<M>)> = self.under_way.drain().collect();
+        jobs.sort_by_key(|(ticket, _)| *ticket);
+        if let [_] = jobs.as_slice() {
+            jobs.drain(..).for_each(|(_, job)| self.fail(job, error.clone()));
+            return;
+        }
+        match error {
+            ModelError::OutOfMemory(reason) => self.halve(reason, jobs.len()),
+            error => {
+                tracing::warn!(%error, rows = jobs.len(), "a step failed; its requests begin anew in a smaller batch");
+                self.shrink(jobs.len());
+            }
+        }
+        jobs.into_iter().rev().for_each(|(_, job)| self.again.push_front(job));
+    }
+
+    fn halve(&mut self, reason: &str, rows: usize) {
+        self.shrink(rows);
+        add(&self.counters.halved, 1);
+        tracing::warn!(reason, rows, now = self.rows, "the device is out of memory; going on with smaller batches");
+    }
+
+    fn shrink(&mut self, rows: usize) {
+        self.rows = (rows / 2).clamp(1, self.rows);
+        self.steady = 0;
+    }
+
+    fn fail(&self, job: Job<M>, error: ModelError) {
+        add(&self.counters.failed, 1);
+        job.answer.send(Err(error)).ok(); // The caller may have left meanwhile.
+    }
+}
+
+/// Runs the model; a panic becomes an error, so that one bad request does not take the thread with it.
+fn guarded<T>(work: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(ModelError::Compute("the model panicked".to_owned())))
+}

@@ -1,0 +1,34 @@
+//! The arithmetic of the models on a CPU, over plain slices: packed matrix products (f32, bf16, int8), attention,
+//! normalisation and the choice of a token. The one crate where `unsafe` and `std::arch` may appear.
+//!
+//! Shapes are row-major. Inputs whose lengths do not fit the shapes panic, as slices do.
+
+mod attend;
+mod buffer;
+mod choose;
+mod convolution;
+mod head;
+mod math;
+mod matrix;
+mod memory;
+mod multiply;
+mod normalise;
+mod peaks;
+mod precision;
+mod rows;
+mod self_attention;
+mod simd;
+mod threads;
+mod tile;
+
+pub use attend::{Attend, attend, attention_weights};
+pub use choose::{Best, best_of, log_sum_exp, top_k};
+pub use convolution::Convolution;
+pub use matrix::{Activation, Finish, Matrix};
+pub use memory::KeysValues;
+pub use normalise::{layer_norm, rms_norm};
+pub use peaks::peaks;
+pub use precision::{ParsePrecisionError, Precision};
+pub use self_attention::{SelfAttention, self_attention};
+pub use simd::Level;
+pub use threads::Threads;
