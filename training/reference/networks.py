@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from transformers import GenerationConfig
 
 from . import weights
 
@@ -34,6 +35,7 @@ def fill(model, reference, louder, computed=()):
     assert set(louder) <= set(shapes), louder
     reference["tensors"] = shapes
     reference["louder"] = louder
+    model.generation_config = GenerationConfig()  # nothing of the configuration's own, such as an end forced at the limit
     return model.eval()
 
 

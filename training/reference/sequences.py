@@ -69,12 +69,12 @@ def circles(tokens):
 
 
 def generate(model, encoded, prompt, rules, **settings):
-    """`rules`: end, pad, never, not_first, and forced for a token that `generate` itself puts first."""
+    """`rules`: end, pad, never, and not_first where a first token has rules of its own."""
     config = GenerationConfig(
         do_sample=False, return_dict_in_generate=True, output_scores=True, length_penalty=1.0, early_stopping=False,
-        max_new_tokens=TOKENS + ("forced" in rules), eos_token_id=rules["end"], pad_token_id=rules["pad"],
+        max_new_tokens=TOKENS, eos_token_id=rules["end"], pad_token_id=rules["pad"],
         decoder_start_token_id=prompt[0], suppress_tokens=rules["never"] or None,
-        begin_suppress_tokens=rules.get("not_first"), forced_bos_token_id=rules.get("forced"), **settings,
+        begin_suppress_tokens=rules.get("not_first"), **settings,
     )
     return GenerationMixin.generate(
         model, generation_config=config,
@@ -85,7 +85,7 @@ def generate(model, encoded, prompt, rules, **settings):
 
 def text_of(answer, prompt, rules):
     """The tokens after the prompt and before the end."""
-    tokens = answer.sequences[0].tolist()[len(prompt) + ("forced" in rules) :]
+    tokens = answer.sequences[0].tolist()[len(prompt) :]
     return tokens[: tokens.index(rules["end"])] if rules["end"] in tokens else tokens
 
 
@@ -93,7 +93,7 @@ def greedy(model, encoded, prompt, rules):
     answer = generate(model, encoded, prompt, rules, num_beams=1)
     tokens = text_of(answer, prompt, rules)
     logprobs = []
-    for scores in answer.scores["forced" in rules :]:
+    for scores in answer.scores:
         top = torch.topk(scores[0], 2).values
         if float(top[0] - top[1]) < GAP:
             return None

@@ -35,17 +35,17 @@ def sides(model, config, words, first, forced, lengths, reference, numbers):
 
 
 def texts(model, count, rules, words, prompt, languages=None):
-    """`languages(i)`: the language token of source i and of its translation, which `generate` is told to force."""
+    """`languages(i)`: the language token of source i and of its translation, which then follows the prompt.
+
+    `generate` would put it there itself if told to by `forced_bos_token_id`, but then counts it in the length that
+    beams' scores are divided by, unlike any other prefix it is given."""
 
     def attempt(i):
-        first, rules_here = None, rules
-        if languages:
-            first, target = languages(i)
-            rules_here = rules | dict(forced=target)
+        first, target = languages(i) if languages else (None, None)
+        start = prompt if target is None else prompt + [target]
         row = source(f"source {i}", 4 + i * 5 % 23, words, first, rules["end"])
         encoded = BaseModelOutput(last_hidden_state=model.get_encoder()(input_ids=torch.tensor([row])).last_hidden_state)
-        answer = sequences.both(model, encoded, prompt, rules_here)
-        forced = [rules_here["forced"]] if languages else []
-        return answer and dict(source=row, prompt=prompt + forced, **answer)
+        answer = sequences.both(model, encoded, start, rules)
+        return answer and dict(source=row, prompt=start, **answer)
 
     return sequences.collect(count, attempt)
