@@ -223,10 +223,7 @@ impl T5 {
             shape: config.block(),
             names: config.names(Side::Decoder),
             embedding: embedding.clone(),
-            positions: Positions::Relative {
-                bias: config.bias(&weights, Side::Decoder)?,
-                limit: config.n_positions,
-            },
+            positions: Positions::Relative { bias: config.bias(&weights, Side::Decoder)?, limit: config.n_positions },
             output,
             output_factor: if config.tie_word_embeddings { (width as f64).powf(-0.5) } else { 1.0 },
         };

@@ -13,7 +13,7 @@ NLLB = dict(
 )
 LANGUAGES = 202  # the last tokens but three: language codes
 CASES = {"nllb-600m": (NLLB | dict(encoder_layers=2, decoder_layers=2, vocab_size=8206), 20)}
-FULL_CASES = {"nllb-600m": (NLLB, 20)}
+FULL_CASES = {"nllb-600m": (NLLB, 4)}
 LOUDER_END = 2.0
 
 

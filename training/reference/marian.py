@@ -26,7 +26,7 @@ CASES = {
     "tc-big": (TC_BIG | dict(encoder_layers=2, decoder_layers=2), 4),
     "separate": (SEPARATE, 4),
 }
-FULL_CASES = {"tc-big": (TC_BIG, 20)}
+FULL_CASES = {"tc-big": (TC_BIG, 4)}
 LOUDER_END = 2.5
 
 

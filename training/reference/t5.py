@@ -17,13 +17,17 @@ SMALL = dict(
     feed_forward_proj="relu", relative_attention_num_buckets=32, relative_attention_max_distance=128,
     layer_norm_epsilon=1e-6, tie_word_embeddings=True, eos_token_id=1, pad_token_id=0, decoder_start_token_id=0,
 )
+# Source lengths and tokens of the target: the long ones go beyond the distance from which all are alike.
+SHORT, LONG = (translation.LENGTHS, 24), ([3, 20, 60, 170], 150)
+# Name: configuration, lengths, clear-cut texts wanted.
 CASES = {
-    "madlad-3b": (MADLAD | dict(num_layers=2, num_decoder_layers=2, vocab_size=8000), 8),
-    "t5-small": (SMALL | dict(vocab_size=8128), 20),
+    "madlad-3b": (MADLAD | dict(num_layers=1, num_decoder_layers=2, vocab_size=4000), SHORT, 8),
+    "t5-small": (SMALL | dict(vocab_size=8128), LONG, 20),
 }
-FULL_CASES = {"madlad-3b": (MADLAD | dict(num_layers=4, num_decoder_layers=4), 20), "t5-small": (SMALL, 20)}
-LENGTHS = [3, 20, 60, 170]  # beyond the distance at which all positions share a bucket
-FORCED = 150
+FULL_CASES = {
+    "madlad-3b": (MADLAD | dict(num_layers=4, num_decoder_layers=4), LONG, 4),
+    "t5-small": (SMALL, LONG, 4),
+}
 LOUDER_END = 2.0
 
 
@@ -34,16 +38,16 @@ def network(config):
     return model
 
 
-def case(config, count):
+def case(config, lengths, count):
     reference, numbers = dict(config=config), {}
     output = "shared.weight" if config["tie_word_embeddings"] else "lm_head.weight"
     model = fill(network(config), reference, {output: [(config["eos_token_id"], LOUDER_END)]})
     assert output in reference["tensors"] and ("lm_head.weight" in reference["tensors"]) != config["tie_word_embeddings"]
     words, start = (3, config["vocab_size"]), config["decoder_start_token_id"]
-    forced = [start, *weights.choose("forced", FORCED - 1, *words)]
+    forced = [start, *weights.choose("forced", lengths[1] - 1, *words)]
     rules = dict(end=config["eos_token_id"], pad=config["pad_token_id"], never=[config["pad_token_id"]])
     reference.update(end=rules["end"], never=rules["never"])
-    translation.sides(model, config, words, None, forced, LENGTHS, reference, numbers)
+    translation.sides(model, config, words, None, forced, lengths[0], reference, numbers)
     reference["sequences"] = translation.texts(model, count, rules, words, [start])
     return reference, numbers
 

@@ -48,15 +48,15 @@ CASES = {
     "tiny.en": (COMMON | size(384, 6, 4, 4) | ENGLISH_ONLY, ENGLISH_ONLY_TOKENS, 4),
     "base": (COMMON | size(512, 8, 6, 6), MULTILINGUAL, 6),
     "large-v3": (COMMON | size(1280, 20, 2, 2) | LARGE_V3, LARGE_V3_TOKENS, 2),
-    "large-v3-turbo": (COMMON | size(1280, 20, 2, 4) | LARGE_V3, LARGE_V3_TOKENS, 2),
+    "large-v3-turbo": (COMMON | size(1280, 20, 1, 2) | LARGE_V3, LARGE_V3_TOKENS, 2),
 }
 # Whole sizes where memory allows, deeper cuts of the others. distil-large-v3 has two decoder layers.
 FULL_CASES = {
-    "small": (COMMON | size(768, 12, 12, 12), MULTILINGUAL, 20),
-    "medium": (COMMON | size(1024, 16, 8, 8), MULTILINGUAL, 20),
-    "large-v3": (COMMON | size(1280, 20, 8, 8) | LARGE_V3, LARGE_V3_TOKENS, 20),
-    "large-v3-turbo": (COMMON | size(1280, 20, 16, 4) | LARGE_V3, LARGE_V3_TOKENS, 20),
-    "distil-large-v3": (COMMON | size(1280, 20, 16, 2) | LARGE_V3, LARGE_V3_TOKENS, 20),
+    "small": (COMMON | size(768, 12, 12, 12), MULTILINGUAL, 4),
+    "medium": (COMMON | size(1024, 16, 8, 8), MULTILINGUAL, 4),
+    "large-v3": (COMMON | size(1280, 20, 8, 8) | LARGE_V3, LARGE_V3_TOKENS, 4),
+    "large-v3-turbo": (COMMON | size(1280, 20, 16, 4) | LARGE_V3, LARGE_V3_TOKENS, 4),
+    "distil-large-v3": (COMMON | size(1280, 20, 16, 2) | LARGE_V3, LARGE_V3_TOKENS, 4),
 }
 
 

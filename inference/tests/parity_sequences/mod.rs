@@ -11,6 +11,8 @@ use crate::TOLERANCE;
 /// Tokens decoded, the reference's `max_new_tokens`.
 const LIMIT: usize = 12;
 const BEAMS: usize = 5;
+/// Inputs decoded where a short look is enough.
+pub(crate) const FEW: usize = 3;
 
 /// What the reference decoded of one input.
 #[derive(Debug, Deserialize)]
