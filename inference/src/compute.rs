@@ -12,7 +12,7 @@ use crate::error::ModelError;
 /// The type weights are held and multiplied in, under the names operators know (`COMPUTE_TYPE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ComputeType {
-    /// 8-bit integers on a CPU, bfloat16 on a GPU.
+    /// 8-bit integers on a CPU, bfloat16 on an NVIDIA GPU, 16-bit floats on an Apple one.
     #[default]
     Auto,
     /// 32-bit floats: the reference.
@@ -98,6 +98,7 @@ impl Compute {
             (DeviceChoice::Cpu, ComputeType::F32) => Kind::Host(Precision::F32),
             (DeviceChoice::Cpu, ComputeType::Bf16) => Kind::Host(Precision::Bf16),
             (DeviceChoice::Cpu, ComputeType::F16) => return refuse("not on a CPU; use int8, bf16 or f32"),
+            (DeviceChoice::Metal, ComputeType::Auto) => Kind::Candle(DType::F16),
             (_, ComputeType::Auto | ComputeType::Bf16) => Kind::Candle(DType::BF16),
             (_, ComputeType::F16) => Kind::Candle(DType::F16),
             (_, ComputeType::F32) => Kind::Candle(DType::F32),

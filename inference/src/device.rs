@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::ModelError;
 
-/// The processor a model is loaded onto. Parses from `cpu`, `cuda` (the first GPU) or `cuda:N`.
+/// The processor a model is loaded onto. Parses from `cpu`, `cuda` (the first GPU), `cuda:N` or `metal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The CPU, all cores.
@@ -13,6 +13,8 @@ pub enum DeviceChoice {
     Cpu,
     /// The NVIDIA GPU with this number; needs a build with `--features cuda`.
     Cuda(usize),
+    /// The Apple GPU; needs a build with `--features metal`.
+    Metal,
 }
 
 impl DeviceChoice {
@@ -27,6 +29,10 @@ impl DeviceChoice {
                 Err(self.refused("this build has no CUDA; rebuild with --features cuda"))
             }
             Self::Cuda(number) => candle_core::Device::new_cuda(*number).map_err(|e| self.refused(&e.to_string())),
+            Self::Metal if !cfg!(feature = "metal") => {
+                Err(self.refused("this build has no Metal; rebuild with --features metal"))
+            }
+            Self::Metal => candle_core::Device::new_metal(0).map_err(|e| self.refused(&e.to_string())),
         }
     }
 
@@ -40,6 +46,7 @@ impl fmt::Display for DeviceChoice {
         match self {
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Metal => f.write_str("metal"),
         }
     }
 }
@@ -51,11 +58,12 @@ impl FromStr for DeviceChoice {
         let choice = match text {
             "cpu" => Some(Self::Cpu),
             "cuda" => Some(Self::Cuda(0)),
+            "metal" => Some(Self::Metal),
             _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Self::Cuda),
         };
         choice.ok_or_else(|| ModelError::Device {
             device: text.to_owned(),
-            reason: "not a device; use cpu, cuda or cuda:N".to_owned(),
+            reason: "not a device; use cpu, cuda, cuda:N or metal".to_owned(),
         })
     }
 }

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::alignment::AlignmentHead;
 use crate::error::ModelError;
 
 /// Token rules of `generation_config.json`; where that file is silent, of `config.json`.
@@ -27,9 +28,9 @@ pub struct GenerationConfig {
     /// Whisper: false for the English-only models, whose prompt has neither language nor task.
     #[serde(default)]
     pub is_multilingual: Option<bool>,
-    /// Whisper: (layer, head) of the cross-attention heads that follow the audio.
+    /// Whisper: the heads of the cross-attention that follow the voice.
     #[serde(default)]
-    pub alignment_heads: Option<Vec<(usize, usize)>>,
+    pub alignment_heads: Option<Vec<AlignmentHead>>,
     /// Whisper: the first timestamp of a text is at most so many steps of 20 ms in.
     #[serde(default)]
     pub max_initial_timestamp_index: Option<u32>,

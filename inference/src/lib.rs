@@ -13,6 +13,7 @@
 //!   [`text_network`]: what those that translate have in common
 //! - [`decoder`]: the decoder all share: key/value caches, rows of unequal length that come and go
 //! - [`decode`]: the decoding loop and its choices; [`alignment`]: when each word was said
+//! - [`measure`]: how fast all that is on a machine
 //!
 //! The arithmetic on a CPU is in the crate `kernels`; on other devices it is candle's.
 //!
@@ -27,6 +28,7 @@ pub mod directory;
 pub mod error;
 pub mod m2m100;
 pub mod marian;
+pub mod measure;
 pub mod mel;
 pub mod model_thread;
 pub mod sentencepiece;

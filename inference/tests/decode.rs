@@ -3,6 +3,7 @@
 #[path = "decode_reference/mod.rs"]
 mod reference;
 
+use inference::alignment::{TokenText, most_attended, token_times, words};
 use inference::decode::beam::{Advance, Beam, BeamOptions, Candidate, EarlyStopping};
 use inference::decode::quality::compression_ratio;
 use inference::decode::repetition::{ban_repeated_phrases, penalise_repetition};
@@ -170,5 +171,72 @@ struct CompressionCase {
 fn texts_compress_as_in_python() {
     for case in cases::<CompressionCase>("compression") {
         assert_eq!(compression_ratio(&case.text), case.ratio as f32, "{}", case.text);
+    }
+}
+
+#[derive(Deserialize)]
+struct AlignmentCase {
+    seed: u32,
+    heads: usize,
+    rows: usize,
+    positions: usize,
+    times: Vec<u32>,
+    most: Vec<u32>,
+}
+
+impl AlignmentCase {
+    /// `attention` of decode_fixtures.py.
+    fn attention(&self) -> Vec<Vec<f32>> {
+        let weight = |head: usize, row: usize, position: usize| {
+            let bend = row * (self.rows % 7);
+            let place = (row * row + bend) * self.positions / (self.rows * self.rows + self.rows * (self.rows % 7) + 1);
+            let hill = 6usize.saturating_sub(position.abs_diff(place)) as f32 / 8.0;
+            hill + noise(&[head as u32, row as u32, position as u32, self.seed]) * 0.5
+        };
+        let row = |head, row| (0..self.positions).map(move |position| weight(head, row, position));
+        (0..self.heads).map(|head| (0..self.rows).flat_map(|at| row(head, at)).collect()).collect()
+    }
+}
+
+#[test]
+fn tokens_begin_where_transformers_says() {
+    let cases: Vec<AlignmentCase> = cases("alignments");
+    assert!(cases.iter().any(|case| (case.rows, case.positions) == (200, 1500)));
+    for case in cases {
+        let heads = case.attention();
+        assert_eq!(token_times(&heads, case.rows, case.positions), case.times, "case {}", case.seed);
+        let most = most_attended(&heads, case.rows, case.positions);
+        let most: Vec<u32> = most.iter().map(|row| row.position).collect();
+        assert_eq!(most, case.most, "case {}", case.seed);
+    }
+}
+
+#[derive(Deserialize)]
+struct WordCase {
+    language: String,
+    /// Each token's bytes in hexadecimal.
+    pieces: Vec<String>,
+    times: Vec<u32>,
+    index: u32,
+    /// Text, begin and end in milliseconds, probability.
+    words: Vec<(String, u32, u32, f32)>,
+}
+
+#[test]
+fn words_are_those_of_openai_whisper() {
+    for case in cases::<WordCase>("words") {
+        let piece = |(token, hex): (usize, &String)| {
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            let bytes = (0..hex.len()).step_by(2).map(byte).collect();
+            TokenText { bytes, probability: noise(&[token as u32, case.index, 78]) }
+        };
+        let pieces: Vec<TokenText> = case.pieces.iter().enumerate().map(piece).collect();
+        let found = words(&pieces, &case.times, &case.language);
+        let told: Vec<_> = found.iter().map(|word| (word.text.as_str(), word.start_ms, word.end_ms)).collect();
+        let wanted: Vec<_> = case.words.iter().map(|(text, start, end, _)| (text.as_str(), *start, *end)).collect();
+        assert_eq!(told, wanted);
+        for (word, (.., probability)) in found.iter().zip(&case.words) {
+            assert!((word.probability - probability).abs() < 1e-6, "{}", word.text);
+        }
     }
 }

@@ -6,10 +6,10 @@
 mod parity_weights;
 mod tiny_models;
 
-use inference::device::DeviceChoice;
+use inference::compute::{ComputeType, EngineOptions};
 use inference::error::ModelError;
-use inference::speech::{AudioContext, SpeechHypothesis, SpeechModel, SpeechRequest};
-use inference::translation::{TranslationModel, TranslationRequest};
+use inference::speech::{AudioContext, SpeechHypothesis, SpeechModel, SpeechOptions, SpeechRequest};
+use inference::translation::{TranslationModel, TranslationOptions, TranslationRequest};
 use parity_weights::{signal, uniform};
 use tempfile::TempDir;
 use tiny_models::{change_weight, write_joint_marian, write_json, write_spm_marian, write_whisper};
@@ -20,15 +20,28 @@ fn directory(write: fn(&std::path::Path)) -> TempDir {
     dir
 }
 
+/// The reference arithmetic, so that a batch and a row alone agree to the last digits.
+const EXACT: EngineOptions =
+    EngineOptions { device: inference::device::DeviceChoice::Cpu, compute: ComputeType::F32, threads: 2 };
+
+fn speech_model(dir: &TempDir) -> Result<SpeechModel, ModelError> {
+    SpeechModel::load(dir.path(), &EXACT, SpeechOptions::default())
+}
+
+fn text_model(dir: &TempDir) -> Result<TranslationModel, ModelError> {
+    TranslationModel::load(dir.path(), &EXACT, TranslationOptions::default())
+}
+
 fn whisper() -> SpeechModel {
-    SpeechModel::load(directory(write_whisper).path(), &DeviceChoice::Cpu).unwrap()
+    speech_model(&directory(write_whisper)).unwrap()
 }
 
 fn speech(milliseconds: usize, language: Option<&str>, prefix: &str) -> SpeechRequest {
     let mut pcm = signal(milliseconds * 16);
     let other: Vec<f32> = uniform(&format!("{milliseconds}"), pcm.len());
     pcm.iter_mut().zip(other).for_each(|(a, b)| *a = *a * 0.7 + b * 0.1);
-    SpeechRequest { pcm, language: language.map(str::to_owned), prefix: prefix.to_owned(), prompt: String::new() }
+    let (language, prefix) = (language.map(str::to_owned), prefix.to_owned());
+    SpeechRequest { pcm, language, prefix, ..SpeechRequest::default() }
 }
 
 fn translation(text: &str, prefix: &str) -> TranslationRequest {
@@ -65,7 +78,7 @@ fn a_batch_of_speech_gives_each_row_what_it_gets_alone() {
 #[test]
 fn a_batch_of_texts_gives_each_row_what_it_gets_alone() {
     for write in [write_joint_marian, write_spm_marian] {
-        let mut model = TranslationModel::load(directory(write).path(), &DeviceChoice::Cpu).unwrap();
+        let mut model = text_model(&directory(write)).unwrap();
         let batch = [
             translation("the meeting starts at nine.", ""),
             translation("a", ""),
@@ -98,7 +111,7 @@ fn a_forced_prefix_continues_the_same_speech() {
 
 #[test]
 fn a_forced_prefix_continues_the_same_translation() {
-    let mut model = TranslationModel::load(directory(write_joint_marian).path(), &DeviceChoice::Cpu).unwrap();
+    let mut model = text_model(&directory(write_joint_marian)).unwrap();
     let mut cuts = 0;
     for source in ["they were reading a long letter", "no", "the train", "where is it", "in a garden, on monday."] {
         // Behind a first word, so that any cut of the text is a prefix as the model decoded it.
@@ -117,7 +130,7 @@ fn a_text_that_goes_round_in_circles_stops_and_is_marked() {
     let dir = directory(write_whisper);
     // Without gains the last state is the same at every position: one token for ever.
     change_weight(dir.path(), "model.decoder.layer_norm.weight", |gains| Some(gains.zeros_like().unwrap()));
-    let mut model = SpeechModel::load(dir.path(), &DeviceChoice::Cpu).unwrap();
+    let mut model = speech_model(&dir).unwrap();
     let answer = model.transcribe(&[speech(5_000, Some("en"), "")]).unwrap().remove(0);
     assert!(answer.truncated);
     assert_eq!(answer.text.len(), 4, "{}", answer.text);
@@ -132,11 +145,16 @@ fn a_prefix_that_fills_the_model_gives_an_empty_truncated_answer() {
     alike(&model.transcribe(&batch[1..]).unwrap()[0], &answers[1]);
 }
 
+fn full_context() -> SpeechModel {
+    let options = SpeechOptions { context: AudioContext::Full, ..SpeechOptions::default() };
+    SpeechModel::load(directory(write_whisper).path(), &EXACT, options).unwrap()
+}
+
 #[test]
 fn the_full_window_is_there_on_request() {
     let request = speech(1_000, Some("en"), "");
     let trimmed = whisper().transcribe(std::slice::from_ref(&request)).unwrap();
-    let full = whisper().with_context(AudioContext::Full).transcribe(std::slice::from_ref(&request)).unwrap();
+    let full = full_context().transcribe(std::slice::from_ref(&request)).unwrap();
     let mut padded = request.clone();
     padded.pcm.resize(160_000, 0.0);
     let as_padded = whisper().transcribe(&[padded]).unwrap();
@@ -147,15 +165,15 @@ fn the_full_window_is_there_on_request() {
 #[test]
 fn languages_are_those_of_the_tokens_or_of_the_list() {
     let dir = directory(write_whisper);
-    let model = SpeechModel::load(dir.path(), &DeviceChoice::Cpu).unwrap();
+    let model = speech_model(&dir).unwrap();
     assert_eq!(model.languages(), ["en", "es", "ja"]);
     assert_eq!(model.window_samples(), 160_000);
     write_json(dir.path(), "generation_config.json", &serde_json::json!({ "lang_to_id": { "<|es|>": 259 } }));
-    let mut model = SpeechModel::load(dir.path(), &DeviceChoice::Cpu).unwrap();
+    let mut model = speech_model(&dir).unwrap();
     assert_eq!(model.languages(), ["es"]);
     assert_eq!(model.transcribe(&[speech(500, None, "")]).unwrap()[0].language, "es");
     write_json(dir.path(), "generation_config.json", &serde_json::json!({ "is_multilingual": false }));
-    let model = SpeechModel::load(dir.path(), &DeviceChoice::Cpu).unwrap();
+    let model = speech_model(&dir).unwrap();
     assert_eq!(model.languages(), ["en"]);
 }
 
@@ -170,7 +188,7 @@ fn requests_the_model_cannot_take_are_refused_by_name() {
 
 #[test]
 fn what_is_wrong_with_a_directory_is_said_with_its_name() {
-    let load = |dir: &TempDir| SpeechModel::load(dir.path(), &DeviceChoice::Cpu).unwrap_err().to_string();
+    let load = |dir: &TempDir| speech_model(dir).unwrap_err().to_string();
     let dir = directory(write_whisper);
     change_weight(dir.path(), "model.encoder.layers.1.fc1.weight", |_| None);
     assert!(load(&dir).contains("model.encoder.layers.1.fc1.weight is missing"), "{}", load(&dir));
@@ -185,7 +203,7 @@ fn what_is_wrong_with_a_directory_is_said_with_its_name() {
     assert!(load(&dir).contains("has no tokenizer.json"), "{}", load(&dir));
 
     let dir = directory(write_spm_marian);
-    let load = |dir: &TempDir| TranslationModel::load(dir.path(), &DeviceChoice::Cpu).unwrap_err().to_string();
+    let load = |dir: &TempDir| text_model(dir).unwrap_err().to_string();
     std::fs::write(dir.path().join("target.spm"), "not a model").unwrap();
     assert!(load(&dir).contains("target.spm"), "{}", load(&dir));
     std::fs::remove_file(dir.path().join("target.spm")).unwrap();

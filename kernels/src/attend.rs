@@ -92,7 +92,7 @@ pub fn attend(tasks: &[Attend<'_>], heads: usize, size: usize, out: &mut [f32]) 
     let one = |at: usize| {
         let (task, from, start) = units[at / heads];
         let head = at % heads;
-        with_scratch(scratch_words(task.memory.layout, task.memory.len()), |scratch| {
+        with_scratch(scratch_words(task.memory.layout, task.memory.len(), task.n), |scratch| {
             let n = (task.n - from).min(CHUNK);
             // SAFETY: checked above; each unit writes its own queries' part of `out`, a head of it.
             let head = unsafe { task.head(head, from, n, to.get().add(start + head * size), scratch.as_mut_ptr()) };
@@ -111,7 +111,7 @@ pub fn attention_weights(task: &Attend<'_>, heads: usize, size: usize, chosen: &
     let of_head = |&head: &usize| {
         assert!(head < heads, "head {head} of {heads}");
         let mut weights = vec![0.0; task.n * positions];
-        with_scratch(scratch_words(task.memory.layout, positions), |scratch| {
+        with_scratch(scratch_words(task.memory.layout, positions, task.n), |scratch| {
             // SAFETY: checked above.
             let all = unsafe { task.head(head, 0, task.n, weights.as_mut_ptr(), scratch.as_mut_ptr()) };
             level.run(Head { out_stride: positions, weights: true, ..all });

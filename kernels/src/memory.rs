@@ -8,7 +8,8 @@
 
 use crate::{
     buffer::Buffer,
-    precision::{Precision, to_bf16},
+    head::row_to_bf16,
+    precision::Precision,
     rows::per_word,
     simd::{Level, PANEL, Simd, Work},
     threads::{self, Shared},
@@ -102,22 +103,39 @@ impl Work for Fill {
             }
             return;
         }
-        for step in 0..size.div_ceil(2) {
-            let row = to.add(step * PANEL + from);
-            let whole = step * 2 + 1 < size;
+        // Sixty-four numbers of each position at a time.
+        let mut rounded = [[0u16; PANEL]; BLOCK];
+        for d in (0..size).step_by(PANEL) {
+            let width = (size - d).min(PANEL);
             for p in 0..count {
-                let key = keys.add(p * stride + step * 2);
-                let high = if whole { key.add(1).read() } else { 0.0 };
-                row.add(p).write(u32::from(to_bf16(key.read())) | u32::from(to_bf16(high)) << 16);
+                row_to_bf16::<S>(keys.add(p * stride + d), rounded[p].as_mut_ptr(), width);
             }
-        }
-        for p in 0..count {
-            let (at, value) = (from + p, values.add(p * stride));
-            for d in 0..size {
-                let word = panel_of(value_words, d).add(at / 2 * PANEL);
-                let half = u32::from(to_bf16(value.add(d).read()));
+            for step in 0..width.div_ceil(2) {
+                let row = to.add((d / 2 + step) * PANEL + from);
+                for p in 0..count {
+                    let pair = rounded[p].as_ptr().add(2 * step).cast::<u32>().read_unaligned();
+                    row.add(p).write(pair);
+                }
+            }
+            for p in 0..count {
+                row_to_bf16::<S>(values.add(p * stride + d), rounded[p].as_mut_ptr(), width);
+            }
+            let panel = panel_of(value_words, d);
+            for at in (from / 2 * 2..from + count).step_by(2) {
+                let words = std::slice::from_raw_parts_mut(panel.add(at / 2 * PANEL), width);
                 // An even position clears what an earlier, longer memory left in the odd one after it.
-                word.write(if at % 2 == 0 { half } else { (word.read() & 0xffff) | half << 16 });
+                let high = if at + 1 < from + count { rounded[at + 1 - from] } else { [0; PANEL] };
+                if at < from {
+                    words
+                        .iter_mut()
+                        .zip(high)
+                        .for_each(|(word, high)| *word = (*word & 0xffff) | u32::from(high) << 16);
+                } else {
+                    let pairs = rounded[at - from].into_iter().zip(high);
+                    words.iter_mut().zip(pairs).for_each(|(word, (low, high))| {
+                        *word = u32::from(low) | u32::from(high) << 16;
+                    });
+                }
             }
         }
     }

@@ -187,13 +187,13 @@ impl<S: Simd, D: Dot<S>> Sink<S, D> for Write {
             if let Some(from) = self.bias
                 && !self.add
             {
-                bias = S::load_some(from.add(v * S::LANES), n);
+                bias = some::<S>(from.add(v * S::LANES), n);
             }
             for r in 0..R {
                 let scale = if self.scales.is_null() { RowScale::default() } else { *self.scales.add(r) };
                 let value = D::numbers(sums[r][v], scale, self.column_scales.wrapping_add(v * S::LANES));
                 let to = self.out.add(r * self.stride + v * S::LANES);
-                let value = S::add(value, if self.add { S::load_some(to, n) } else { bias });
+                let value = S::add(value, if self.add { some::<S>(to, n) } else { bias });
                 if n == S::LANES { S::store(to, value) } else { S::store_some(to, value, n) }
             }
         }
@@ -223,21 +223,38 @@ impl Polish<'_> {
 
     #[inline(always)]
     unsafe fn each<S: Simd, A: Shape>(self) {
-        let Finish { gate, add, .. } = self.product.finish;
         for row in 0..self.count {
             let row = self.start + row * self.product.matrix.outputs();
-            for at in (0..self.valid).step_by(S::LANES) {
-                let n = (self.valid - at).min(S::LANES);
+            let whole = self.valid - self.valid % S::LANES;
+            // Whole vectors without a mask: what was just written is then read from where it waits to be written.
+            for at in (0..whole).step_by(S::LANES) {
                 let out = self.product.out.get().add(row + at);
-                let mut value = A::of::<S>(S::load_some(out, n));
-                if let Some(gate) = gate {
-                    value = S::mul(value, S::load_some(gate.as_ptr().add(row + at), n));
-                }
-                if let Some(add) = add {
-                    value = S::add(value, S::load_some(add.as_ptr().add(row + at), n));
-                }
-                S::store_some(out, value, n);
+                S::store(out, self.value::<S, A>(row + at, S::LANES));
+            }
+            if whole < self.valid {
+                let out = self.product.out.get().add(row + whole);
+                let n = self.valid - whole;
+                S::store_some(out, self.value::<S, A>(row + whole, n), n);
             }
         }
     }
+
+    /// `n` values at `at`, finished.
+    #[inline(always)]
+    unsafe fn value<S: Simd, A: Shape>(&self, at: usize, n: usize) -> S::F {
+        let Finish { gate, add, .. } = self.product.finish;
+        let mut value = A::of::<S>(some::<S>(self.product.out.get().add(at), n));
+        if let Some(gate) = gate {
+            value = S::mul(value, some::<S>(gate.as_ptr().add(at), n));
+        }
+        if let Some(add) = add {
+            value = S::add(value, some::<S>(add.as_ptr().add(at), n));
+        }
+        value
+    }
+}
+
+#[inline(always)]
+unsafe fn some<S: Simd>(from: *const f32, n: usize) -> S::F {
+    if n == S::LANES { S::load(from) } else { S::load_some(from, n) }
 }

@@ -27,6 +27,8 @@ pub(crate) trait Simd: Copy + 'static {
     type I: Copy;
     /// Numbers of a vector.
     const LANES: usize;
+    /// See `scale`.
+    const LOWEST: f32;
     /// Rows of the largest tile.
     const ROWS: usize;
     /// Columns of a tile.
@@ -52,8 +54,10 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn signed(size: Self::F, sign: Self::F) -> Self::F;
     /// The nearest whole number, ties to even.
     unsafe fn round(a: Self::F) -> Self::F;
-    /// 2^a of whole numbers a in -127..=127; 2^-127 may be 0.
-    unsafe fn power_of_two(a: Self::F) -> Self::F;
+    /// a * 2^n of whole numbers n in LOWEST..=127; 0 where n is LOWEST.
+    unsafe fn scale(a: Self::F, n: Self::F) -> Self::F;
+    /// 1 / a to 1e-7 of it, of a between 1e-30 and 1e30.
+    unsafe fn reciprocal(a: Self::F) -> Self::F;
     /// The sum of all.
     unsafe fn sum(a: Self::F) -> f32;
     /// The greatest of all.

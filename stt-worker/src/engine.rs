@@ -4,9 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use inference::{
+    decode::quality::temperatures,
     error::ModelError,
     model_thread::{BatchLimits, ModelHandle},
-    speech::SpeechModel,
+    speech::{SpeechModel, SpeechOptions},
 };
 use shared::audio::SAMPLE_RATE;
 
@@ -30,11 +31,13 @@ struct Engine {
 /// # Errors
 /// When a file of the model is missing or wrong, or the device is not there.
 pub async fn load(config: &SttConfig) -> Result<Arc<dyn Transcriber>, ModelError> {
-    let (dir, device) = (config.model_dir.clone(), config.device);
+    let (dir, engine) = (config.model_dir.clone(), config.engine);
+    let fallback = if config.fallback { temperatures()[1..].to_vec() } else { Vec::new() };
+    let options = SpeechOptions { beams: config.beams, fallback, ..SpeechOptions::default() };
     let window = Arc::new(OnceLock::new());
     let told = Arc::clone(&window);
     let load = move || {
-        let model = SpeechModel::load(&dir, &device)?;
+        let model = SpeechModel::load(&dir, &engine, options)?;
         told.get_or_init(|| model.window_samples());
         Ok(model)
     };
@@ -47,7 +50,7 @@ pub async fn load(config: &SttConfig) -> Result<Arc<dyn Transcriber>, ModelError
     let (model, ready) = ModelHandle::spawn("speech-model", load, limits);
     ready.await.map_err(|_| ModelError::Stopped)??;
     let window_samples = window.get().copied().unwrap_or_default();
-    tracing::info!(model = %config.model_dir.display(), device = %config.device, window_samples, "speech model ready");
+    tracing::info!(model = %config.model_dir.display(), device = %config.engine.device, compute = %config.engine.compute, window_samples, "speech model ready");
     Ok(Arc::new(Engine { model, window_samples }))
 }
 

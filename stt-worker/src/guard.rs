@@ -22,7 +22,8 @@ mod tests {
     use super::*;
 
     fn heard(text: &str, no_speech_prob: f32, avg_logprob: f32, truncated: bool) -> SpeechHypothesis {
-        SpeechHypothesis { text: text.to_owned(), language: "en".to_owned(), avg_logprob, no_speech_prob, truncated }
+        let (text, language) = (text.to_owned(), "en".to_owned());
+        SpeechHypothesis { text, language, avg_logprob, no_speech_prob, truncated, ..SpeechHypothesis::default() }
     }
 
     #[test]

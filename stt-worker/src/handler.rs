@@ -111,6 +111,7 @@ impl SpeechHandler {
             },
             prompt: self.prompt(job),
             prefix: prefix.to_owned(),
+            ..SpeechRequest::default()
         };
         let hypothesis = self.transcriber.transcribe(request).await?;
         Ok(Heard {

@@ -7,7 +7,7 @@ use shared::{
     config::ConfigError,
     language::{Language, Source},
 };
-use subtide::{caption, demo, models, serve};
+use subtide::{bench, caption, demo, models, serve};
 
 /// Live captions and live translation of speech, on machines you own.
 #[derive(Debug, Parser)]
@@ -53,11 +53,22 @@ enum Command {
         #[arg(long)]
         server: Option<String>,
     },
+    /// Measures how fast the parts are on this machine.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
     /// Gets and lists models.
     Models {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Encoder, decoder and translation of models, alone and in batches.
+    Engine(bench::EngineArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +91,7 @@ async fn main() -> ExitCode {
         Command::Caption { file, from, to, json, partials, server } => {
             caption::run(caption::Options { file, from, to, json, partials, server }).await
         }
+        Command::Bench { command: BenchCommand::Engine(args) } => bench::engine(&args),
         Command::Models { command: ModelsCommand::Pull(args) } => models::pull(args).await,
         Command::Models { command: ModelsCommand::List } => models::list(),
     };

@@ -9,7 +9,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use inference::{device::DeviceChoice, speech::SpeechModel, translation::TranslationModel};
+use inference::{
+    compute::EngineOptions,
+    speech::{SpeechModel, SpeechOptions, SpeechRequest},
+    translation::{TranslationModel, TranslationOptions, TranslationRequest},
+};
 use tests::stack::repository;
 
 #[test]
@@ -29,11 +33,12 @@ fn the_recipe_in_miniature_makes_models_that_the_workers_load() {
     assert!(loads(out.path()), "a model was not loaded");
 }
 
-/// A warm-up is a decode: it fails where a tensor or a token is missing.
+/// A decode fails where a tensor or a token is missing.
 fn loads(out: &Path) -> bool {
-    let mut speech = SpeechModel::load(&out.join("demo-stt-en"), &DeviceChoice::Cpu).expect("the speech model loads");
-    speech.warm_up().expect("the speech model decodes");
-    let mut text =
-        TranslationModel::load(&out.join("demo-mt-en-es"), &DeviceChoice::Cpu).expect("the translator loads");
-    text.warm_up().is_ok()
+    let engine = EngineOptions::default();
+    let mut speech = SpeechModel::load(&out.join("demo-stt-en"), &engine, SpeechOptions::default()).expect("it loads");
+    speech.transcribe(&[SpeechRequest { pcm: vec![0.0; 16_000], ..SpeechRequest::default() }]).expect("it decodes");
+    let mut text = TranslationModel::load(&out.join("demo-mt-en-es"), &engine, TranslationOptions::default())
+        .expect("the translator loads");
+    text.translate(&[TranslationRequest { text: "One, two.".to_owned(), ..TranslationRequest::default() }]).is_ok()
 }

@@ -9,7 +9,6 @@ only the answers are stored.
 import json
 import pathlib
 import types
-import zlib
 
 import numpy as np
 import torch
@@ -180,10 +179,10 @@ def compression():
         "a", "Thank you.", "Thank you. " * 12, "No, no, no, no, no, no, no, no, no, no, no, no, no, no, no, no.",
         "Ein Satz mit Umlauten: Übermäßig schöne Größen, fürwahr.", "これは日本語の文です。これは日本語の文です。",
         "The quick brown fox jumps over the lazy dog while the band plays on and nobody listens to the end of it.",
-        "Субтитры сделал DimaTorzok", "la " * 200, "".join(chr(97 + int(26 * x)) for x in noise(np.arange(2000), 9)),
+        "Спасибо, что смотрели. Спасибо, что смотрели.", "la " * 200, "".join(chr(97 + int(26 * x)) for x in noise(np.arange(2000), 9)),
         "🎵🎵🎵🎵🎵🎵🎵🎵", " ", "é" * 300,
     ]
-    return [dict(text=text, bytes=len(zlib.compress(text.encode())), ratio=compression_ratio(text)) for text in texts]
+    return [dict(text=text, ratio=compression_ratio(text)) for text in texts]
 
 
 # Alignment: attention along a crooked diagonal, in noise.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use inference::device::DeviceChoice;
+use inference::compute::EngineOptions;
 use shared::{
     config::Env,
     consumer,
@@ -20,8 +20,17 @@ pub const ENV_MODEL: &str = "TRANSLATION_MODEL";
 pub const ENV_MAX_BATCH: &str = "TRANSLATION_MAX_BATCH";
 /// Default of [`ENV_MAX_BATCH`]: texts are short, so batches may be larger than those of speech.
 pub const DEFAULT_MAX_BATCH: usize = 32;
-/// `DEVICE`: `cpu`, `cuda` or `cuda:N`.
+/// `TRANSLATION_BEAM_SIZE`: texts followed at once, at most [`MAX_BEAM_SIZE`]. More are a little better and cost as many
+/// times the decoding. Default 1.
+pub const ENV_BEAM_SIZE: &str = "TRANSLATION_BEAM_SIZE";
+/// Most of [`ENV_BEAM_SIZE`].
+pub const MAX_BEAM_SIZE: usize = 16;
+/// `DEVICE`: `cpu`, `cuda`, `cuda:N` or `metal`.
 pub const ENV_DEVICE: &str = "DEVICE";
+/// `COMPUTE_TYPE`: `auto`, `int8`, `bf16`, `f16` or `f32`.
+pub const ENV_COMPUTE_TYPE: &str = "COMPUTE_TYPE";
+/// `CPU_THREADS`: threads of each model on a CPU; 0 means as many as there are cores.
+pub const ENV_CPU_THREADS: &str = "CPU_THREADS";
 /// `WORKER_NAME`: name within the group, different for every living worker; made up when absent.
 pub const ENV_WORKER_NAME: &str = "WORKER_NAME";
 /// Health port of a translation-worker when `HEALTH_PORT` is absent.
@@ -32,8 +41,10 @@ pub const DEFAULT_HEALTH_PORT: u16 = 8082;
 pub struct TranslationConfig {
     /// Directory of the model of each language pair.
     pub models: BTreeMap<Pair, PathBuf>,
-    /// Where the models run.
-    pub device: DeviceChoice,
+    /// Where and how the models compute.
+    pub engine: EngineOptions,
+    /// Texts followed at once.
+    pub beams: usize,
     /// Most texts in one batch.
     pub max_batch: usize,
     /// Name within the group.
@@ -48,23 +59,33 @@ impl TranslationConfig {
     pub fn of_models(models: BTreeMap<Pair, PathBuf>) -> Self {
         Self {
             models,
-            device: DeviceChoice::default(),
+            engine: EngineOptions::default(),
+            beams: 1,
             max_batch: DEFAULT_MAX_BATCH,
             name: format!("translation-{}", Uuid::new_v4().simple()),
             drain: consumer::DEFAULT_DRAIN,
         }
     }
 
-    /// Reads `TRANSLATION_MODELS`, `TRANSLATION_MODEL`, `MODELS_DIR`, `DEVICE`, `TRANSLATION_MAX_BATCH` and
-    /// `WORKER_NAME`. Without any model named, the one that ships translates English to Spanish.
+    /// Reads `TRANSLATION_MODELS`, `TRANSLATION_MODEL`, `MODELS_DIR`, `DEVICE`, `COMPUTE_TYPE`, `CPU_THREADS`,
+    /// `TRANSLATION_MAX_BATCH`, `TRANSLATION_BEAM_SIZE` and `WORKER_NAME`. Without any model named, the one that ships translates English to Spanish.
     pub fn from_env(env: &mut Env) -> Self {
         let defaults = Self::of_models(models(env));
         let max_batch = env.parse_or(ENV_MAX_BATCH, DEFAULT_MAX_BATCH);
         if max_batch == 0 {
             env.fault(format!("{ENV_MAX_BATCH}=0: must be 1 or more"));
         }
+        let beams = env.parse_or(ENV_BEAM_SIZE, 1);
+        if !(1..=MAX_BEAM_SIZE).contains(&beams) {
+            env.fault(format!("{ENV_BEAM_SIZE}={beams}: must be 1 to {MAX_BEAM_SIZE}"));
+        }
         Self {
-            device: env.parse_or(ENV_DEVICE, DeviceChoice::default()),
+            engine: EngineOptions {
+                device: env.parse_or(ENV_DEVICE, defaults.engine.device),
+                compute: env.parse_or(ENV_COMPUTE_TYPE, defaults.engine.compute),
+                threads: env.parse_or(ENV_CPU_THREADS, defaults.engine.threads),
+            },
+            beams,
             max_batch: max_batch.max(1),
             name: env.get(ENV_WORKER_NAME).unwrap_or_else(|| defaults.name.clone()),
             ..defaults

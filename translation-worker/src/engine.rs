@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use inference::{
     error::ModelError,
     model_thread::{BatchLimits, ModelHandle},
-    translation::TranslationModel,
+    translation::{TranslationModel, TranslationOptions},
 };
 
 use crate::{
@@ -32,16 +32,18 @@ pub async fn load(config: &TranslationConfig) -> Result<Routes, ModelError> {
         // As many as the consumer has in hand; the parts of a long text wait for a place.
         queue: config.max_batch * 2,
     };
+    let options = TranslationOptions { beams: config.beams, ..TranslationOptions::default() };
     let mut loading = Vec::new();
     for (pair, dir) in &config.models {
-        let (dir, device) = (dir.clone(), config.device);
-        let load = move || TranslationModel::load(&dir, &device);
+        let (dir, engine) = (dir.clone(), config.engine);
+        let options = options.clone();
+        let load = move || TranslationModel::load(&dir, &engine, options);
         loading.push((pair, ModelHandle::spawn(&format!("mt-{pair}"), load, limits)));
     }
     let mut translators: Vec<(_, Arc<dyn Translator>)> = Vec::new();
     for (pair, (model, ready)) in loading {
         ready.await.map_err(|_| ModelError::Stopped)??;
-        tracing::info!(%pair, device = %config.device, "translation model ready");
+        tracing::info!(%pair, device = %config.engine.device, compute = %config.engine.compute, "translation model ready");
         translators.push((pair.clone(), Arc::new(Engine(model))));
     }
     Ok(translators.into_iter().collect())

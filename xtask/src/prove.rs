@@ -3,9 +3,11 @@
 //! # Layout
 //! - `goals`: the promises, in numbers and in words
 //! - `figure`: one measured value, its goal and the verdict
+//! - `engine`: how the promises of `prove engine` are measured
 //! - `pipeline`: how the promises of `prove pipeline` are measured; `demo`, `memory`, `idle_sessions`: its instruments
 
 mod demo;
+mod engine;
 mod figure;
 mod goals;
 mod idle_sessions;
@@ -34,24 +36,31 @@ pub(crate) struct Arguments {
     /// Leave out the tests in a clean clone, which take long; they then count as not proven
     #[arg(long)]
     skip_clean_clone: bool,
+    /// Leave out the build for NVIDIA GPUs, which takes long; it then counts as not proven
+    #[arg(long)]
+    skip_cuda: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
     /// Words on the screen: the whole pipeline on real speech
     Pipeline,
+    /// The models: correct to the reference, beside the peers
+    Engine,
 }
 
 impl Name {
     fn text(self) -> &'static str {
         match self {
             Self::Pipeline => "pipeline",
+            Self::Engine => "engine",
         }
     }
 
     fn checks(self) -> Vec<Check> {
         match self {
             Self::Pipeline => pipeline::checks(),
+            Self::Engine => engine::checks(),
         }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::sampling::{greatest, log_sum_exp};
+
 /// A timestamp token means this many milliseconds more than the one before it (Whisper paper, section 2.3).
 pub const STEP_MS: u32 = 20;
 
@@ -61,28 +63,6 @@ impl TimestampRules {
 
 fn ban(scores: &mut [f32]) {
     scores.fill(f32::NEG_INFINITY);
-}
-
-/// Eight lanes, which the compiler turns into vector instructions; `f32::max` in one chain it cannot.
-fn greatest(scores: &[f32]) -> f32 {
-    let pick = |a: f32, b: f32| if b > a { b } else { a };
-    let mut lanes = [f32::NEG_INFINITY; 8];
-    let chunks = scores.chunks_exact(8);
-    let rest = chunks.remainder().iter().copied().fold(f32::NEG_INFINITY, pick);
-    for chunk in chunks {
-        for (lane, score) in lanes.iter_mut().zip(chunk) {
-            *lane = pick(*lane, *score);
-        }
-    }
-    lanes.into_iter().fold(rest, pick)
-}
-
-fn log_sum_exp(scores: &[f32]) -> f32 {
-    let top = greatest(scores);
-    if top == f32::NEG_INFINITY {
-        return top;
-    }
-    top + scores.iter().map(|score| (score - top).exp()).sum::<f32>().ln()
 }
 
 /// A stretch of a decoded text.

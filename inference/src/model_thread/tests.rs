@@ -2,10 +2,13 @@ use std::sync::mpsc as blocking;
 
 use super::*;
 
-/// Doubles numbers; refuses 13, panics at 66; tells each batch and then waits to be let go.
+/// Doubles numbers in as many steps as their last digit says (0: one step). Refuses 13 at the door, panics in a step
+/// with 66, has no memory for two requests of which one is 77. Tells the requests of each step, and then waits to be
+/// let go.
 struct Doubler {
     seen: blocking::Sender<Vec<u32>>,
     gate: blocking::Receiver<()>,
+    under_way: Vec<(Ticket, u32, u32)>,
 }
 
 impl Model for Doubler {
@@ -16,14 +19,34 @@ impl Model for Doubler {
         *request as usize
     }
 
-    fn run(&mut self, batch: &[u32]) -> Result<Vec<u32>, ModelError> {
-        self.seen.send(batch.to_vec()).unwrap();
-        self.gate.recv().unwrap();
-        assert!(!batch.contains(&66), "66 is a bug");
-        if batch.contains(&13) {
+    fn admit(&mut self, requests: Vec<(Ticket, Arc<u32>)>) -> Result<(), ModelError> {
+        if requests.iter().any(|(_, n)| **n == 13) {
             return Err(ModelError::Compute("no thirteen".to_owned()));
         }
-        Ok(batch.iter().map(|n| n * 2).collect())
+        self.under_way.extend(requests.into_iter().map(|(ticket, n)| (ticket, *n, (*n % 10).max(1))));
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Answers<u32>, ModelError> {
+        self.seen.send(self.under_way.iter().map(|(_, n, _)| *n).collect()).unwrap();
+        self.gate.recv().unwrap();
+        let has = |number: u32| self.under_way.iter().any(|(_, n, _)| *n == number);
+        assert!(!has(66), "66 is a bug");
+        if has(77) && self.under_way.len() > 1 {
+            return Err(ModelError::OutOfMemory("77 is large".to_owned()));
+        }
+        self.under_way.iter_mut().for_each(|(_, _, left)| *left -= 1);
+        let done = self.under_way.extract_if(.., |(_, _, left)| *left == 0);
+        Ok(done.map(|(ticket, n, _)| (ticket, Ok(n * 2))).collect())
+    }
+
+    fn withdraw(&mut self, ticket: Ticket) -> Result<(), ModelError> {
+        self.under_way.retain(|(other, ..)| *other != ticket);
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.under_way.clear();
     }
 }
 
@@ -37,7 +60,11 @@ impl Rig {
     async fn new(limits: BatchLimits) -> Self {
         let (tell, seen) = blocking::channel();
         let (gate, wait) = blocking::channel();
-        let (handle, ready) = ModelHandle::spawn("doubler", move || Ok(Doubler { seen: tell, gate: wait }), limits);
+        let (handle, ready) = ModelHandle::spawn(
+            "doubler",
+            move || Ok(Doubler { seen: tell, gate: wait, under_way: Vec::new() }),
+            limits,
+        );
         ready.await.unwrap().unwrap();
         Self { handle, seen, gate }
     }
@@ -61,52 +88,89 @@ impl Rig {
 const LIMITS: BatchLimits = BatchLimits { max_rows: 3, max_cost: 100, queue: 8 };
 
 #[tokio::test]
-async fn what_waits_becomes_one_batch_up_to_the_limits() {
+async fn what_waits_joins_the_batch_between_steps_up_to_the_limits() {
     let rig = Rig::new(LIMITS).await;
     let mut tasks = vec![rig.occupy().await];
-    for number in [2, 3, 4, 50, 60] {
+    for number in [3, 2, 50, 60, 1] {
         tasks.push(rig.submit(number).await);
     }
     assert_eq!(rig.handle.stats().waiting, 5);
-    (0..4).for_each(|_| rig.gate.send(()).unwrap());
+    (0..5).for_each(|_| rig.gate.send(()).unwrap());
     let mut answers = Vec::new();
     for task in tasks {
         answers.push(task.await.unwrap().unwrap());
     }
-    assert_eq!(answers, [2, 4, 6, 8, 100, 120]);
-    let batches: Vec<_> = rig.seen.try_iter().collect();
-    assert_eq!(batches, [vec![2, 3, 4], vec![50], vec![60]], "3 rows at most, 100 cost at most");
+    assert_eq!(answers, [2, 6, 4, 100, 120, 2]);
+    let steps: Vec<_> = rig.seen.try_iter().collect();
+    let expected = [vec![3, 2, 50], vec![3, 2, 60], vec![3, 1]];
+    assert_eq!(steps, expected, "3 rows at most; whoever is done makes room at the next step");
     let stats = rig.handle.stats();
-    assert_eq!((stats.batches, stats.rows, stats.failed, stats.waiting), (4, 6, 0, 0));
+    assert_eq!((stats.batches, stats.rows, stats.steps, stats.stepped_rows), (4, 6, 4, 9));
+    assert_eq!((stats.failed, stats.waiting), (0, 0));
 }
 
 #[tokio::test]
-async fn requests_nobody_waits_for_never_reach_the_model() {
+async fn no_more_is_taken_in_at_once_than_the_cost_allows() {
+    let rig = Rig::new(LIMITS).await;
+    let mut tasks = vec![rig.occupy().await];
+    for number in [50, 60, 200] {
+        tasks.push(rig.submit(number).await);
+    }
+    (0..4).for_each(|_| rig.gate.send(()).unwrap());
+    for (task, answer) in tasks.into_iter().zip([2, 100, 120, 400]) {
+        assert_eq!(task.await.unwrap().unwrap(), answer);
+    }
+    let steps: Vec<_> = rig.seen.try_iter().collect();
+    assert_eq!(steps, [vec![50], vec![60], vec![200]], "100 cost at most, and one alone whatever it costs");
+}
+
+#[tokio::test]
+async fn requests_nobody_waits_for_never_reach_the_model_and_leave_it_between_steps() {
     let rig = Rig::new(LIMITS).await;
     let first = rig.occupy().await;
     let left = rig.submit(2).await;
+    let leaves = rig.submit(9).await;
     let stays = rig.submit(3).await;
     left.abort();
     assert!(left.await.unwrap_err().is_cancelled());
-    (0..2).for_each(|_| rig.gate.send(()).unwrap());
-    assert_eq!((first.await.unwrap().unwrap(), stays.await.unwrap().unwrap()), (2, 6));
-    assert_eq!(rig.seen.recv().unwrap(), [3]);
-    assert_eq!(rig.handle.stats().abandoned, 1);
+    rig.gate.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), 2);
+    assert_eq!(rig.seen.recv().unwrap(), [9, 3]);
+    leaves.abort();
+    assert!(leaves.await.unwrap_err().is_cancelled());
+    (0..3).for_each(|_| rig.gate.send(()).unwrap());
+    assert_eq!(stays.await.unwrap().unwrap(), 6);
+    assert_eq!(rig.seen.try_iter().collect::<Vec<_>>(), [vec![3], vec![3]]);
+    assert_eq!(rig.handle.stats().abandoned, 2);
 }
 
 #[tokio::test]
 async fn a_bad_request_fails_alone_and_the_thread_survives() {
-    let rig = Rig::new(LIMITS).await;
     for bad in [13, 66] {
+        let rig = Rig::new(LIMITS).await;
         let first = rig.occupy().await;
         let good = rig.submit(5).await;
         let bad = rig.submit(bad).await;
-        (0..4).for_each(|_| rig.gate.send(()).unwrap());
+        (0..20).for_each(|_| rig.gate.send(()).unwrap());
         assert_eq!((first.await.unwrap().unwrap(), good.await.unwrap().unwrap()), (2, 10));
         assert!(matches!(bad.await.unwrap(), Err(ModelError::Compute(_))));
-        assert_eq!(rig.seen.try_iter().count(), 3, "the batch, then each request alone");
+        assert_eq!(rig.handle.stats().failed, 1);
+        assert_eq!(rig.submit(4).await.await.unwrap().unwrap(), 8, "the thread goes on");
     }
-    assert_eq!(rig.handle.stats().failed, 2);
+}
+
+#[tokio::test]
+async fn out_of_memory_halves_the_batch_and_nobody_fails() {
+    let rig = Rig::new(LIMITS).await;
+    let first = rig.occupy().await;
+    let (small, large) = (rig.submit(1).await, rig.submit(77).await);
+    (0..20).for_each(|_| rig.gate.send(()).unwrap());
+    assert_eq!(first.await.unwrap().unwrap(), 2);
+    assert_eq!((small.await.unwrap().unwrap(), large.await.unwrap().unwrap()), (2, 154));
+    let steps: Vec<_> = rig.seen.try_iter().collect();
+    assert_eq!(steps[..3], [vec![1, 77], vec![1], vec![77]], "first together, then one after the other");
+    let stats = rig.handle.stats();
+    assert_eq!((stats.halved, stats.failed), (1, 0));
 }
 
 #[tokio::test]

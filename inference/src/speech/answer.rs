@@ -3,15 +3,16 @@
 use super::SpeechModel;
 use super::jobs::Job;
 use super::request::{SpeechHypothesis, TimedText};
-use crate::alignment::{TokenText, attended, token_times, words};
+use crate::alignment::{POSITION_MS, TokenText, most_attended, token_times, words};
 use crate::decode::Decoded;
 use crate::decode::quality::{Measures, Verdict, compression_ratio, verdict};
 use crate::decode::timestamps::segments;
 use crate::decoder::Watch;
 use crate::error::ModelError;
+use crate::mel::SAMPLE_RATE;
 
-/// Milliseconds of an encoder position.
-const POSITION_MS: usize = 20;
+/// Samples of an encoder position.
+const POSITION_SAMPLES: usize = SAMPLE_RATE * POSITION_MS as usize / 1000;
 
 impl SpeechModel {
     pub(super) fn hypothesis(&self, job: &Job, decoded: &Decoded) -> Result<SpeechHypothesis, ModelError> {
@@ -28,7 +29,7 @@ impl SpeechModel {
             ..SpeechHypothesis::default()
         };
         if let Some(first) = self.rules.first_timestamp().filter(|_| job.request.timestamps) {
-            let window = (job.source.length() * POSITION_MS) as u32;
+            let window = job.source.length() as u32 * POSITION_MS;
             for segment in segments(&decoded.tokens, first, window) {
                 let text = self.tokens.text(&decoded.tokens[segment.tokens])?;
                 hypothesis.segments.push(TimedText { start_ms: segment.start_ms, end_ms: segment.end_ms, text });
@@ -68,23 +69,26 @@ impl SpeechModel {
         whole.truncate(decoder.max_positions());
         let mut watch = Watch::new(&self.alignment_heads);
         decoder.forward_watched(&[whole], &mut decoder.batch(std::slice::from_ref(&job.source))?, Some(&mut watch))?;
-        // The attention that chose a token is that of the position before it.
+        // The attention that chose a token is that of the position before it. Behind the audio there is only padding.
         let positions = job.source.length();
-        let from = (job.prompt.len() - 1) * positions;
-        let to = from + (tokens.len() + 1) * positions;
-        let heads: Vec<Vec<f32>> =
-            watch.shares.iter().map(|shares| shares[from..to.min(shares.len())].to_vec()).collect();
-        let rows = heads.first().map_or(0, |head| head.len() / positions.max(1));
-        let spoken_positions = (job.request.pcm.len() / (crate::mel::SAMPLE_RATE / 50)).clamp(1, positions);
-        let times = token_times(&heads, rows, positions, spoken_positions);
-        let texts: Vec<TokenText> = tokens
-            .iter()
-            .zip(&spoken)
-            .map(|(token, i)| TokenText { token: *token, logprob: decoded.logprobs.get(*i).copied().unwrap_or(0.0) })
-            .collect();
-        hypothesis.words = words(&texts, &times, &job.language, &|tokens| self.tokens.text(tokens))?;
-        hypothesis.attended = attended(&heads, rows, positions);
-        hypothesis.attended.truncate(tokens.len());
+        let spoken_positions = (job.request.pcm.len() / POSITION_SAMPLES).clamp(1, positions);
+        let first = job.prompt.len() - 1;
+        let crop = |shares: &Vec<f32>| -> Vec<f32> {
+            let rows = shares.chunks_exact(positions).skip(first).take(tokens.len() + 1);
+            rows.flat_map(|row| &row[..spoken_positions]).copied().collect()
+        };
+        let heads: Vec<Vec<f32>> = watch.shares.iter().map(crop).collect();
+        let rows = heads.first().map_or(0, |head| head.len() / spoken_positions);
+        let mut times = token_times(&heads, rows, spoken_positions);
+        times.resize(tokens.len() + 1, spoken_positions as u32);
+        let piece = |(token, i): (&u32, &usize)| TokenText {
+            bytes: self.tokens.bytes(*token),
+            probability: decoded.logprobs.get(*i).map_or(0.0, |logprob| logprob.exp()),
+        };
+        let pieces: Vec<TokenText> = tokens.iter().zip(&spoken).map(piece).collect();
+        hypothesis.words = words(&pieces, &times, &job.language);
+        let looked = most_attended(&heads, rows, spoken_positions).into_iter().take(tokens.len());
+        hypothesis.attended = looked.map(|row| row.position).collect();
         Ok(hypothesis)
     }
 }

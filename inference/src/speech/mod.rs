@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use kernels::Threads;
 
-use crate::alignment::default_alignment_heads;
+use crate::alignment::{AlignmentHead, default_alignment_heads};
 use crate::compute::{Compute, EngineOptions};
 use crate::decode::timestamps::TimestampRules;
 use crate::decode::{Decoding, Rules};
@@ -67,7 +67,9 @@ impl SpeechModel {
         };
         let (layers, heads) = network.decoder().heads();
         let alignment_heads = generation.alignment_heads.unwrap_or_else(|| default_alignment_heads(layers, heads));
-        if let Some((layer, head)) = alignment_heads.iter().find(|(layer, head)| *layer >= layers || *head >= heads) {
+        if let Some(AlignmentHead { layer, head }) =
+            alignment_heads.iter().find(|at| at.layer >= layers || at.head >= heads)
+        {
             let reason = format!("alignment_heads names layer {layer}, head {head}; there are {layers} of {heads}");
             return Err(ModelError::Malformed { path: directory.path().join("generation_config.json"), reason });
         }
@@ -83,7 +85,7 @@ impl SpeechModel {
             rules,
             options,
             languages,
-            alignment_heads,
+            alignment_heads: alignment_heads.iter().map(|at| (at.layer, at.head)).collect(),
         })
     }
 

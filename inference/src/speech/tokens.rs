@@ -2,6 +2,7 @@
 
 use tokenizers::Tokenizer;
 
+use crate::alignment::token_bytes;
 use crate::directory::{GenerationConfig, ModelDirectory};
 use crate::error::ModelError;
 
@@ -105,6 +106,11 @@ impl SpeechTokens {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|_| ModelError::Compute("the tokenizer refuses a text".to_owned()))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// A token's bytes: perhaps a part of a character. Empty for one that is no text.
+    pub(super) fn bytes(&self, token: u32) -> Vec<u8> {
+        self.tokenizer.id_to_token(token).and_then(|token| token_bytes(&token)).unwrap_or_default()
     }
 
     /// Tokens to text. A character cut in half at the end is left out.

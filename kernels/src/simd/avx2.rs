@@ -40,6 +40,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F = __m256;
     type I = __m256i;
     const LANES: usize = 8;
+    const LOWEST: f32 = -127.0;
     tiles!(2: 6 1 2 3 4 5);
 
     #[inline(always)]
@@ -103,9 +104,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
     }
     #[inline(always)]
-    unsafe fn power_of_two(a: Self::F) -> Self::F {
-        let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
-        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+    unsafe fn scale(a: Self::F, n: Self::F) -> Self::F {
+        let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+        _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+    }
+    #[inline(always)]
+    unsafe fn reciprocal(a: Self::F) -> Self::F {
+        _mm256_div_ps(_mm256_set1_ps(1.0), a)
     }
     #[inline(always)]
     unsafe fn sum(a: Self::F) -> f32 {

@@ -39,6 +39,8 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     const LANES: usize = 16;
+    // 2^-200 is less than half of the least number.
+    const LOWEST: f32 = -200.0;
     tiles!(4: 6 1 2 3 4 5);
 
     #[inline(always)]
@@ -102,9 +104,14 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
     }
     #[inline(always)]
-    unsafe fn power_of_two(a: Self::F) -> Self::F {
-        let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
-        _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+    unsafe fn scale(a: Self::F, n: Self::F) -> Self::F {
+        _mm512_scalef_ps(a, n)
+    }
+    #[inline(always)]
+    unsafe fn reciprocal(a: Self::F) -> Self::F {
+        // Fourteen bits, and a step of Newton's: r + r (1 - a r).
+        let r = _mm512_rcp14_ps(a);
+        _mm512_fmadd_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(1.0)), r)
     }
     #[inline(always)]
     unsafe fn sum(a: Self::F) -> f32 {

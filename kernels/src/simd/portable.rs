@@ -17,6 +17,7 @@ impl Simd for Portable {
     type F = [f32; LANES];
     type I = [u32; LANES];
     const LANES: usize = LANES;
+    const LOWEST: f32 = -127.0;
     tiles!(2: 4 1 2 3);
 
     #[inline(always)]
@@ -83,8 +84,12 @@ impl Simd for Portable {
         a.map(|a| if a.abs() < 4_194_304.0 { (a + 12_582_912.0) - 12_582_912.0 } else { a })
     }
     #[inline(always)]
-    unsafe fn power_of_two(a: Self::F) -> Self::F {
-        a.map(|a| f32::from_bits(((a as i32 + 127) << 23) as u32))
+    unsafe fn scale(a: Self::F, n: Self::F) -> Self::F {
+        map(a, n, |a, n| a * f32::from_bits(((n as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
+    unsafe fn reciprocal(a: Self::F) -> Self::F {
+        a.map(f32::recip)
     }
     #[inline(always)]
     unsafe fn sum(a: Self::F) -> f32 {

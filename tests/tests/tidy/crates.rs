@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("gateway", &["shared"]),
     ("stt-worker", &["shared", "inference"]),
     ("translation-worker", &["shared", "inference"]),
-    ("subtide", &["shared", "gateway", "stt-worker", "translation-worker"]),
+    ("subtide", &["shared", "inference", "gateway", "stt-worker", "translation-worker"]),
     ("tests", &["shared", "inference", "gateway", "stt-worker", "translation-worker", "subtide"]),
     ("xtask", &[]),
 ];

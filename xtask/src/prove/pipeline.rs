@@ -49,7 +49,7 @@ pub(crate) fn subtide(context: &Context) -> Command {
     command
 }
 
-fn build(context: &Context) -> anyhow::Result<()> {
+pub(crate) fn build(context: &Context) -> anyhow::Result<()> {
     run(context.workspace.cargo(["build", "--release", "--package", "subtide"]).stdout(std::io::stderr()))
 }
 
@@ -117,7 +117,12 @@ fn bad_input(context: &Context) -> anyhow::Result<Vec<Figure>> {
 fn cargo_test(context: &Context, name: &str) -> anyhow::Result<Figure> {
     host::ensure(&[host::REDIS])?;
     test::build(context.workspace)?;
-    let mut command = context.workspace.cargo(["test", "--package", "tests", "--test", name]);
+    let command = context.workspace.cargo(["test", "--package", "tests", "--test", name]);
+    counted_tests(command, &format!("tests of tests/tests/{name}.rs"))
+}
+
+/// Runs tests, showing their lines as they come; met when all of them, and at least one, passed.
+pub(crate) fn counted_tests(mut command: Command, what: &str) -> anyhow::Result<Figure> {
     say(&line(&command));
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo does not start")?;
     let mut passed = 0;
@@ -127,7 +132,7 @@ fn cargo_test(context: &Context, name: &str) -> anyhow::Result<Figure> {
         writeln!(std::io::stderr(), "{line}")?;
     }
     let status = child.wait()?;
-    let (what, found) = (format!("tests of tests/tests/{name}.rs"), format!("{passed} passed"));
+    let found = format!("{passed} passed");
     Ok(if status.success() && passed > 0 {
         Figure::met(what, found)
     } else {

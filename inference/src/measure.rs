@@ -1,0 +1,246 @@
+//! How fast the engine is on this machine: the cases of `subtide bench engine`.
+//!
+//! Every case does a fixed amount of work, whatever the weights say: texts have a fixed number of tokens, the end token
+//! is passed over. So two engines with one checkpoint can be held against each other.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kernels::Threads;
+
+use crate::compute::{Compute, EngineOptions};
+use crate::decoder::{Decoder, Scores, Source};
+use crate::directory::ModelDirectory;
+use crate::error::ModelError;
+use crate::layers::host;
+use crate::marian::Marian;
+use crate::mel::{HOP, LogMel, SAMPLE_RATE};
+use crate::text_network::TextNetwork;
+use crate::whisper::Whisper;
+
+/// Start of transcript, English, transcribe, no timestamps: what a multilingual model's text begins with.
+const PROMPT: [u32; 4] = [50_258, 50_259, 50_359, 50_363];
+/// Seconds of audio in the short cases.
+const SHORT: usize = 5;
+/// Seconds in the long ones: the whole window.
+const LONG: usize = 30;
+/// Tokens decoded of a short utterance, of a long one, and where a single step is measured.
+const TOKENS: (usize, usize, usize) = (24, 100, 32);
+/// Tokens of each side of a text.
+const TEXT_TOKENS: usize = 20;
+
+/// One figure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figure {
+    /// What was measured.
+    pub case: String,
+    /// `ms`, `ms/token`, `tokens/s` or `ms/s` (of audio).
+    pub unit: &'static str,
+    /// The best round.
+    pub best: f64,
+    /// The middle round.
+    pub median: f64,
+    /// Tokens decoded, where they tell whether two engines did the same work.
+    pub tokens: Vec<u32>,
+}
+
+/// What to measure, and how often.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where and how to compute.
+    pub engine: EngineOptions,
+    /// Rounds of each case.
+    pub rounds: usize,
+    /// Cases whose names start with one of these; empty: all.
+    pub cases: Vec<String>,
+}
+
+impl Plan {
+    fn wants(&self, case: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|prefix| case.starts_with(prefix.as_str()))
+    }
+
+    /// Times `work`, after a round that does not count; figures are `of(seconds)`.
+    fn time(
+        &self,
+        case: &str,
+        unit: &'static str,
+        of: impl Fn(f64) -> f64,
+        mut work: impl FnMut() -> Result<Vec<u32>, ModelError>,
+    ) -> Result<Option<Figure>, ModelError> {
+        if !self.wants(case) {
+            return Ok(None);
+        }
+        let tokens = work()?;
+        let mut seconds = Vec::with_capacity(self.rounds);
+        for _ in 0..self.rounds.max(1) {
+            let started = Instant::now();
+            work()?;
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+        seconds.sort_by(f64::total_cmp);
+        let (best, median) = (of(seconds[0]), of(seconds[seconds.len() / 2]));
+        Ok(Some(Figure { case: case.to_owned(), unit, best, median, tokens }))
+    }
+}
+
+fn ms(seconds: f64) -> f64 {
+    seconds * 1e3
+}
+
+/// The features of speech: milliseconds for a second of sound.
+///
+/// # Errors
+/// None; it is a result for symmetry with the others.
+pub fn features(plan: &Plan, sound: &[f32]) -> Result<Vec<Figure>, ModelError> {
+    let mut mel = LogMel::new(80);
+    let pcm = &sound[..sound.len().min(LONG * SAMPLE_RATE)];
+    let work = || {
+        mel.compute(pcm, LONG * SAMPLE_RATE / HOP);
+        Ok(Vec::new())
+    };
+    Ok(plan.time("mel", "ms/s", |s| ms(s) / LONG as f64, work)?.into_iter().collect())
+}
+
+/// Speech: encoder, a decoding step, and whole utterances. `sound` is 30 s at 16 kHz.
+///
+/// # Errors
+/// When the model cannot be loaded, or the computation fails.
+pub fn speech(plan: &Plan, dir: &Path, sound: &[f32]) -> Result<Vec<Figure>, ModelError> {
+    let compute = Compute::open(&plan.engine)?;
+    let network = Whisper::load(&ModelDirectory::open(dir)?, &compute)?;
+    on_threads(plan, &compute, || speech_cases(plan, &network, sound))
+}
+
+fn speech_cases(plan: &Plan, network: &Whisper, sound: &[f32]) -> Result<Vec<Figure>, ModelError> {
+    let mut mel = LogMel::new(network.config().num_mel_bins);
+    let decoder = network.decoder();
+    let mut figures = Vec::new();
+    for (seconds, tokens) in [(SHORT, TOKENS.0), (LONG, TOKENS.1)] {
+        let frames = seconds * SAMPLE_RATE / HOP;
+        let pcm = &sound[..sound.len().min(seconds * SAMPLE_RATE)];
+        let features = mel.compute(pcm, frames);
+        let rows = [features];
+        figures.extend(plan.time(&format!("speech/encode/{seconds}s"), "ms", ms, || {
+            network.encode(&rows, frames)?;
+            Ok(Vec::new())
+        })?);
+        for batch in [1, 8, 16, 32] {
+            let name = if batch == 1 { "decode".to_owned() } else { format!("decode{batch}") };
+            let case = format!("speech/{name}/{seconds}s");
+            if !plan.wants(&case) {
+                continue;
+            }
+            let sources = vec![network.sources(&rows, frames)?.remove(0); batch];
+            figures.extend(step(plan, &case, decoder, &sources)?);
+        }
+        figures.extend(plan.time(&format!("speech/whole/{seconds}s"), "ms", ms, || {
+            let rows = [mel.compute(pcm, frames)];
+            let sources = network.sources(&rows, frames)?;
+            let mut text = Text::start(decoder, &sources, &[PROMPT.to_vec()])?;
+            (1..tokens).try_for_each(|_| text.step(decoder))?;
+            Ok(text.tokens.remove(0))
+        })?);
+    }
+    Ok(figures)
+}
+
+/// One step of a batch: a text of some tokens, less its first one.
+fn step(plan: &Plan, case: &str, decoder: &Decoder, sources: &[Source]) -> Result<Option<Figure>, ModelError> {
+    let prompts = vec![PROMPT.to_vec(); sources.len()];
+    let per_token = |seconds: f64| ms(seconds) / TOKENS.2 as f64;
+    let first = plan.time(case, "ms/token", per_token, || {
+        Text::start(decoder, sources, &prompts)?;
+        Ok(Vec::new())
+    })?;
+    let whole = plan.time(case, "ms/token", per_token, || {
+        let mut text = Text::start(decoder, sources, &prompts)?;
+        (0..TOKENS.2).try_for_each(|_| text.step(decoder))?;
+        Ok(Vec::new())
+    })?;
+    let less = |whole: Figure, first: Figure| Figure {
+        best: (whole.best - first.best).max(0.0),
+        median: (whole.median - first.median).max(0.0),
+        ..whole
+    };
+    Ok(whole.zip(first).map(|(whole, first)| less(whole, first)))
+}
+
+/// Translation: tokens a second, alone and in a batch. The directory's `rows.json` holds the source rows, lists of token
+/// numbers without the end token.
+///
+/// # Errors
+/// When the model cannot be loaded, or the computation fails.
+pub fn translation(plan: &Plan, dir: &Path) -> Result<Vec<Figure>, ModelError> {
+    let compute = Compute::open(&plan.engine)?;
+    let directory = ModelDirectory::open(dir)?;
+    let network = Marian::load(&directory, &compute)?;
+    let end = network.config().eos_token_id;
+    let start = network.config().start();
+    let mut rows: Vec<Vec<u32>> = directory.json("rows.json")?;
+    rows.iter_mut().for_each(|row| row.push(end));
+    on_threads(plan, &compute, || {
+        let decoder = network.decoder();
+        let mut figures = Vec::new();
+        for batch in [1, 16] {
+            let rows = &rows[..batch.min(rows.len())];
+            let per_second = |s: f64| (batch * TEXT_TOKENS) as f64 / s;
+            figures.extend(plan.time(&format!("translation/b{batch}"), "tokens/s", per_second, || {
+                let sources = network.sources(rows)?;
+                let mut text = Text::start(decoder, &sources, &vec![vec![start]; rows.len()])?;
+                (1..TEXT_TOKENS).try_for_each(|_| text.step(decoder))?;
+                Ok(text.tokens.remove(0))
+            })?);
+        }
+        Ok(figures)
+    })
+}
+
+fn on_threads<T: Send>(plan: &Plan, compute: &Compute, work: impl FnOnce() -> T + Send) -> T {
+    if compute.host_precision().is_none() {
+        return work(); // A GPU's queue of work belongs to this thread.
+    }
+    Arc::new(Threads::new(plan.engine.thread_count())).run(work)
+}
+
+/// Texts decoded greedily that never end.
+struct Text {
+    batch: crate::decoder::Batch,
+    tokens: Vec<Vec<u32>>,
+}
+
+impl Text {
+    /// The first token of each.
+    fn start(decoder: &Decoder, sources: &[Source], prompts: &[Vec<u32>]) -> Result<Self, ModelError> {
+        let mut batch = decoder.batch(sources)?;
+        let hidden = decoder.forward(prompts, &mut batch)?;
+        let ends = prompts.iter().scan(0, |end, prompt| {
+            *end += prompt.len();
+            Some(*end - 1)
+        });
+        let hidden = crate::decoder::pick(&hidden, &ends.collect::<Vec<_>>())?;
+        let tokens = best(decoder, decoder.scores(&hidden)?)?;
+        Ok(Self { batch, tokens: tokens.into_iter().map(|token| vec![token]).collect() })
+    }
+
+    fn step(&mut self, decoder: &Decoder) -> Result<(), ModelError> {
+        let last: Vec<Vec<u32>> =
+            self.tokens.iter().map(|text| text.last().map(|token| vec![*token]).unwrap_or_default()).collect();
+        let hidden = decoder.forward(&last, &mut self.batch)?;
+        let next = best(decoder, decoder.scores(&hidden)?)?;
+        self.tokens.iter_mut().zip(next).for_each(|(text, token)| text.push(token));
+        Ok(())
+    }
+}
+
+fn best(decoder: &Decoder, scores: Scores) -> Result<Vec<u32>, ModelError> {
+    match scores {
+        Scores::Host(mut scores) => {
+            Ok(kernels::best_of(&mut scores, decoder.vocabulary(), &[]).iter().map(|best| best.id).collect())
+        }
+        Scores::Device(scores) => {
+            Ok(host::values(&scores.argmax(candle_core::D::Minus1)?)?.iter().map(|id| *id as u32).collect())
+        }
+    }
+}
