@@ -10,7 +10,7 @@
 //! - [`directory`]: a model directory in the Hugging Face layout: JSON files, weights (safetensors, pickles, GGUF)
 //! - [`mel`]: samples to log-mel frames; [`sentencepiece`]: text to pieces and back by `.spm` files
 //! - [`whisper_vocabulary`]: `tokenizer.json` or a tiktoken file; [`language`]: what each model family calls a language
-//! - [`whisper`], [`marian`]: configuration, weights and encoder of each architecture;
+//! - [`whisper`], [`marian`], [`m2m100`], [`t5`]: configuration, weights and encoder of each architecture;
 //!   [`text_network`]: what those that translate have in common
 //! - [`decoder`]: the decoder all share: key/value caches, rows of unequal length that come and go
 //! - [`decode`]: the decoding loop and its choices; [`alignment`]: when each word was said
@@ -28,12 +28,14 @@ pub mod device;
 pub mod directory;
 pub mod error;
 pub mod language;
+pub mod m2m100;
 pub mod marian;
 pub mod measure;
 pub mod mel;
 pub mod model_thread;
 pub mod sentencepiece;
 pub mod speech;
+pub mod t5;
 pub mod text_network;
 pub mod translation;
 pub mod whisper;

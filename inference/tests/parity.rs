@@ -1,40 +1,93 @@
-//! Our Whisper and Marian against Hugging Face transformers, with the real configurations of whisper-tiny and
-//! opus-mt-en-es and random weights. training/reference/make_fixtures.py stored the reference numbers; the weights are
-//! made anew here, written as a model directory and loaded as any other model.
+//! Our networks against Hugging Face transformers, with real configurations and random weights, computed by our kernels
+//! and by candle. training/reference/make_fixtures.py stored the reference numbers; the weights are made anew here,
+//! written as a model directory and loaded as any other model.
+//!
+//! The ignored tests take the larger cases, made on the spot:
+//! `python -m training.reference.make_fixtures --full --out FOLDER`, then `PARITY_FIXTURES=FOLDER`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there and then")]
 
 mod parity_reference;
+mod parity_sequences;
+mod parity_texts;
 mod parity_weights;
+mod parity_whisper;
 
-use candle_core::{Device, IndexOp, Tensor};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
+
+use candle_core::{Device, Tensor};
 use inference::compute::{Compute, Precision};
-use inference::decode::{Decoded, Decoding, Rules, Strategy, Task};
 use inference::decoder::{Decoder, Source};
 use inference::directory::ModelDirectory;
-use inference::marian::Marian;
 use inference::mel::LogMel;
-use inference::text_network::TextNetwork;
-use inference::whisper::Whisper;
 use parity_reference::Reference;
 use parity_weights::signal;
+use tempfile::TempDir;
 
 /// Largest difference allowed, in 32-bit floats.
 const TOLERANCE: f32 = 1e-3;
+/// Samples of each made-up sound: 3.2 s.
 const SAMPLES: usize = 51_200;
+
+/// Networks of hundreds of megabytes: one after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
 
 fn close(reference: &Reference, name: &str, computed: &Tensor) {
     let distance = reference.distance(name, computed);
-    eprintln!("{name}: largest difference {distance:.2e}");
-    assert!(distance <= TOLERANCE, "{name} differs by {distance}");
+    eprintln!("{} {name}: largest difference {distance:.2e}", reference.name());
+    assert!(distance <= TOLERANCE, "{} {name} differs by {distance}", reference.name());
 }
 
 fn pick(tensor: &Tensor, dim: usize, ids: &[u32]) -> Tensor {
     tensor.contiguous().unwrap().index_select(&Tensor::new(ids, &Device::Cpu).unwrap(), dim).unwrap()
 }
 
-fn number(value: &serde_json::Value) -> f32 {
-    value.as_f64().unwrap() as f32
+/// Hidden states of every token of every row, row after row.
+fn hidden_at_once(decoder: &Decoder, sources: &[Source], rows: &[Vec<u32>]) -> Tensor {
+    decoder.forward(rows, &mut decoder.batch(sources).unwrap()).unwrap()
+}
+
+/// The same, one token a step.
+fn hidden_one_by_one(decoder: &Decoder, sources: &[Source], rows: &[Vec<u32>]) -> Tensor {
+    let mut batch = decoder.batch(sources).unwrap();
+    let step = |i: usize| rows.iter().map(|row| vec![row[i]]).collect::<Vec<_>>();
+    let steps = (0..rows[0].len()).map(|i| decoder.forward(&step(i), &mut batch).unwrap());
+    let stacked = Tensor::stack(&steps.collect::<Vec<_>>(), 1).unwrap();
+    stacked.flatten(0, 1).unwrap()
+}
+
+/// A model directory as the reference's network had it.
+fn model(reference: &Reference) -> (TempDir, ModelDirectory) {
+    let dir = tempfile::tempdir().unwrap();
+    reference.write_model(dir.path());
+    let opened = ModelDirectory::open(dir.path()).unwrap();
+    (dir, opened)
+}
+
+/// How a network computes, and how much of it is looked at.
+struct Way {
+    compute: Compute,
+    /// All windows and texts; a few otherwise.
+    thorough: bool,
+}
+
+/// Our kernels, and candle's operations for a shorter look: both must agree with the reference.
+fn each_way(check: impl Fn(&Way)) {
+    eprintln!("kernels:");
+    check(&Way { compute: Compute::host(Precision::F32), thorough: true });
+    eprintln!("candle:");
+    check(&Way { compute: Compute::candle(&Device::Cpu), thorough: false });
+}
+
+/// The larger cases of an architecture.
+fn full(family: &str) -> Vec<Reference> {
+    let folder = std::env::var_os("PARITY_FIXTURES").expect("PARITY_FIXTURES names the folder of the larger cases");
+    Reference::cases(&PathBuf::from(folder), family)
 }
 
 #[test]
@@ -51,110 +104,46 @@ fn log_mel_equals_the_feature_extractor() {
     }
 }
 
-/// Our kernels and candle's operations: both must agree with the reference.
-fn ways() -> [(&'static str, Compute); 2] {
-    [("kernels", Compute::host(Precision::F32)), ("candle", Compute::candle(&Device::Cpu))]
+/// A test for each case: the architecture's check, its file, and the case's name.
+macro_rules! cases {
+    ($($test:ident: $check:path, $family:literal, $case:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            let _alone = alone();
+            $check(&Reference::case($family, $case));
+        })*
+    };
 }
 
-fn greedy(decoder: &Decoder, rules: &Rules, sources: &[Source], tasks: Vec<Task>) -> Vec<Decoded> {
-    let mut decoding = Decoding::new(1);
-    let requests = sources.iter().cloned().zip(tasks).enumerate().map(|(i, (source, task))| (i, source, task));
-    let mut done = decoding.admit(decoder, rules, requests.collect()).unwrap();
-    while !decoding.is_empty() {
-        done.extend(decoding.step(decoder, rules).unwrap());
-    }
-    done.sort_by_key(|(i, _)| *i);
-    done.into_iter().map(|(_, decoded)| decoded).collect()
+cases! {
+    whisper_tiny_equals_transformers: parity_whisper::check, "whisper", "tiny";
+    whisper_tiny_english_equals_transformers: parity_whisper::check, "whisper", "tiny.en";
+    whisper_base_equals_transformers: parity_whisper::check, "whisper", "base";
+    whisper_large_v3_widths_equal_transformers: parity_whisper::check, "whisper", "large-v3";
+    whisper_large_v3_turbo_widths_equal_transformers: parity_whisper::check, "whisper", "large-v3-turbo";
+    opus_mt_equals_transformers: parity_texts::marian, "marian", "opus-mt";
+    opus_mt_tc_big_widths_equal_transformers: parity_texts::marian, "marian", "tc-big";
+    marian_of_two_vocabularies_equals_transformers: parity_texts::marian, "marian", "separate";
+    nllb_200_distilled_600m_widths_equal_transformers: parity_texts::m2m100, "m2m100", "nllb-600m";
+    madlad_400_3b_widths_equal_transformers: parity_texts::t5, "t5", "madlad-3b";
+    t5_small_equals_transformers: parity_texts::t5, "t5", "t5-small";
 }
 
-fn task(prompt: &[u32], limit: usize) -> Task {
-    Task { prompt: prompt.to_vec(), fresh: true, limit, strategy: Strategy::Greedy, timestamps: false, probe: None }
+/// The same for the larger cases, all of an architecture.
+macro_rules! full_cases {
+    ($($test:ident: $check:path, $family:literal;)*) => {
+        $(#[test]
+        #[ignore = "large: `cargo xtask prove engine` makes the fixtures and runs this"]
+        fn $test() {
+            let _alone = alone();
+            full($family).iter().for_each($check);
+        })*
+    };
 }
 
-#[test]
-fn whisper_equals_transformers_in_a_full_and_in_a_trimmed_window() {
-    let reference = Reference::load("whisper");
-    let dir = tempfile::tempdir().unwrap();
-    reference.write_model(dir.path());
-    for (way, compute) in ways() {
-        eprintln!("{way}:");
-        let whisper = Whisper::load(&ModelDirectory::open(dir.path()).unwrap(), &compute).unwrap();
-        for window in ["full", "trimmed"] {
-            whisper_equals(&whisper, &reference, window);
-        }
-    }
-}
-
-fn whisper_equals(whisper: &Whisper, reference: &Reference, window: &str) {
-    let decoder = whisper.decoder();
-    let (prompt, forced) = (reference.list("/prompt"), reference.list("/forced"));
-    let (dims, ids) = (reference.list("/dims"), reference.list("/ids"));
-    let end = reference.at("/end").as_u64().unwrap() as u32;
-    let not_first = reference.list("/config/begin_suppress_tokens");
-    let rules = Rules::new(decoder, end, &reference.list("/never"), &not_first).unwrap();
-    let frames = 2 * reference.at(&format!("/{window}/positions")).as_u64().unwrap() as usize;
-    let encoded = whisper.encode(&[LogMel::new(80).compute(&signal(SAMPLES), frames)], frames).unwrap();
-    let kept = pick(&encoded.i(0).unwrap(), 0, &reference.list(&format!("/{window}/kept")));
-    close(reference, &format!("encoder_{window}"), &pick(&kept, 1, &dims));
-
-    let sources = decoder.remember(&encoded, &[frames / 2]).unwrap();
-    let whole = [prompt.as_slice(), &forced].concat();
-    let logits = logits_at_once(decoder, &sources, &[whole.clone()]);
-    close(reference, &format!("logits_{window}"), &pick(&logits, 1, &ids));
-    let stepwise = logits_one_by_one(decoder, &sources, &whole);
-    close(reference, &format!("logits_{window}"), &pick(&stepwise, 1, &ids));
-
-    let task = Task { probe: Some((0, 50362)), ..task(&prompt, 12) };
-    let decoded = greedy(decoder, &rules, &sources, vec![task]).remove(0);
-    assert_eq!(decoded.tokens, reference.list(&format!("/{window}/tokens")), "{window}");
-    assert!((decoded.avg_logprob - number(reference.at(&format!("/{window}/avg_logprob")))).abs() < TOLERANCE);
-    let no_speech = number(reference.at(&format!("/{window}/no_speech")));
-    assert!((decoded.probed / no_speech - 1.0).abs() < TOLERANCE, "{} {no_speech}", decoded.probed);
-}
-
-fn logits_at_once(decoder: &Decoder, sources: &[Source], rows: &[Vec<u32>]) -> Tensor {
-    let mut batch = decoder.batch(sources).unwrap();
-    decoder.logits(&decoder.forward(rows, &mut batch).unwrap()).unwrap()
-}
-
-fn logits_one_by_one(decoder: &Decoder, sources: &[Source], tokens: &[u32]) -> Tensor {
-    let mut batch = decoder.batch(sources).unwrap();
-    let step = |token: &u32| decoder.logits(&decoder.forward(&[vec![*token]], &mut batch).unwrap()).unwrap();
-    Tensor::cat(&tokens.iter().map(step).collect::<Vec<_>>(), 0).unwrap()
-}
-
-#[test]
-fn marian_equals_transformers_in_a_batch_of_unequal_lengths() {
-    let reference = Reference::load("marian");
-    let dir = tempfile::tempdir().unwrap();
-    reference.write_model(dir.path());
-    for (way, compute) in ways() {
-        eprintln!("{way}:");
-        marian_equals(&Marian::load(&ModelDirectory::open(dir.path()).unwrap(), &compute).unwrap(), &reference);
-    }
-}
-
-fn marian_equals(marian: &Marian, reference: &Reference) {
-    let decoder = marian.decoder();
-    let sources: Vec<Vec<u32>> = serde_json::from_value(reference.at("/sources").clone()).unwrap();
-    let (dims, ids, forced) = (reference.list("/dims"), reference.list("/ids"), reference.list("/forced"));
-
-    let encoded = marian.encode(&sources).unwrap();
-    let ends = |(i, row): (usize, &Vec<u32>)| pick(&encoded.i(i).unwrap(), 0, &[0, row.len() as u32 - 1]);
-    let ends: Vec<Tensor> = sources.iter().enumerate().map(ends).collect();
-    close(reference, "encoder", &pick(&Tensor::stack(&ends, 0).unwrap(), 2, &dims));
-
-    let start = marian.config().start();
-    let prompt = [&[start], forced.as_slice()].concat();
-    let remembered = marian.sources(&sources).unwrap();
-    let logits = logits_at_once(decoder, &remembered, &vec![prompt; sources.len()]);
-    close(reference, "logits", &pick(&logits, 1, &ids));
-
-    let rules = Rules::new(decoder, marian.config().eos_token_id, &[marian.config().pad_token_id], &[]).unwrap();
-    let decoded = greedy(decoder, &rules, &remembered, vec![task(&[start], 12); sources.len()]);
-    for (i, row) in decoded.iter().enumerate() {
-        assert_eq!(row.tokens, reference.list(&format!("/rows/{i}/tokens")), "row {i}");
-        let logprob = number(reference.at(&format!("/rows/{i}/avg_logprob")));
-        assert!((row.avg_logprob - logprob).abs() < TOLERANCE, "row {i}: {} {logprob}", row.avg_logprob);
-    }
+full_cases! {
+    full_whisper_equals_transformers: parity_whisper::check, "whisper";
+    full_marian_equals_transformers: parity_texts::marian, "marian";
+    full_m2m100_equals_transformers: parity_texts::m2m100, "m2m100";
+    full_t5_equals_transformers: parity_texts::t5, "t5";
 }

@@ -8,6 +8,14 @@ import numpy as np
 BIAS_SCALE = 0.1
 LAYER_FACTOR = 0.5
 ATTENTION_FACTOR = 1.5
+UNSCALED_ATTENTION_FACTOR = 0.45  # T5 does not divide its scores by the root of the head size
+
+# Endings of the names of tensors that get another scale, and the factor on it. The first that fits counts.
+FACTORS = [
+    (("out_proj.weight", "fc2.weight", ".o.weight", ".wo.weight"), LAYER_FACTOR),
+    (("q_proj.weight", "k_proj.weight"), ATTENTION_FACTOR),
+    ((".q.weight", ".k.weight"), UNSCALED_ATTENTION_FACTOR),
+]
 
 
 def name_hash(name):
@@ -36,27 +44,35 @@ def scale(name, shape):
     """
     if name.endswith("bias"):
         return np.float32(BIAS_SCALE)
-    factor = 1.0
-    if name.endswith(("out_proj.weight", "fc2.weight")):
-        factor = LAYER_FACTOR
-    if name.endswith(("q_proj.weight", "k_proj.weight")):
-        factor = ATTENTION_FACTOR
+    if name == "shared.weight" or name.endswith("relative_attention_bias.weight"):
+        return np.float32(np.sqrt(3.0))  # T5's embeddings are not scaled up, nor are its position biases
+    factor = next((factor for endings, factor in FACTORS if name.endswith(endings)), 1.0)
     return np.float32(factor * np.sqrt(3.0 / int(np.prod(shape[1:]))))
 
 
-def tensor(name, shape):
-    """The weights of one tensor, float32."""
+def tensor(name, shape, louder=()):
+    """The weights of one tensor, float32. `louder`: rows and the factor each is multiplied by."""
     values = uniform(name, int(np.prod(shape)))
     if name.endswith("layer_norm.weight"):
         # Gains of 0.75 to 1.25 and of either sign: a tied output does not echo its input.
         return (values * np.float32(0.5) + np.where(values < 0, np.float32(-0.75), np.float32(0.75))).reshape(shape)
-    return (values * scale(name, shape)).reshape(shape)
+    values = (values * scale(name, shape)).reshape(shape)
+    for row, factor in louder:
+        values[row] *= np.float32(factor)
+    return values
 
 
-def signal(samples):
-    """A made-up sound at 16 kHz: a beating tone, a rising one, some noise, and a pause."""
+def choose(name, count, low, high):
+    """`count` whole numbers from `low` to below `high`."""
+    return (low + (uniform(name, count).astype(np.float64) + 1) / 2 * (high - low)).astype(int).tolist()
+
+
+def sound(variant, samples):
+    """A made-up sound at 16 kHz: a beating tone, a rising one, some noise, and a pause. Variants differ in pitch."""
     t = np.arange(samples) / 16000
-    wave = 0.3 * np.sin(2 * np.pi * 220 * t) * (0.5 + 0.5 * np.sin(2 * np.pi * 3 * t))
-    wave += 0.2 * np.sin(2 * np.pi * (400 * t + 300 * t * t)) + 0.05 * uniform("noise", samples)
+    low, start = 220 + 17 * variant, 400 + 31 * variant
+    wave = 0.3 * np.sin(2 * np.pi * low * t) * (0.5 + 0.5 * np.sin(2 * np.pi * 3 * t))
+    wave += 0.2 * np.sin(2 * np.pi * (start * t + 300 * t * t))
+    wave += 0.05 * uniform(f"noise {variant}" if variant else "noise", samples)
     wave[(t >= 1.2) & (t < 1.6)] = 0
     return wave.astype(np.float32)
