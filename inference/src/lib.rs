@@ -7,8 +7,9 @@
 //!   at fault
 //!
 //! What they are made of, in the order data flows:
-//! - [`directory`]: a model directory in the Hugging Face layout: JSON files, weights
-//! - [`mel`]: samples to log-mel frames; [`sentencepiece`]: `.spm` files to a tokenizer
+//! - [`directory`]: a model directory in the Hugging Face layout: JSON files, weights (safetensors, pickles, GGUF)
+//! - [`mel`]: samples to log-mel frames; [`sentencepiece`]: text to pieces and back by `.spm` files
+//! - [`whisper_vocabulary`]: `tokenizer.json` or a tiktoken file; [`language`]: what each model family calls a language
 //! - [`whisper`], [`marian`], [`m2m100`], [`t5`]: configuration, weights and encoder of each architecture;
 //!   [`text_network`]: what those that translate have in common
 //! - [`decoder`]: the decoder all share: key/value caches, rows of unequal length that come and go
@@ -26,6 +27,7 @@ pub mod decoder;
 pub mod device;
 pub mod directory;
 pub mod error;
+pub mod language;
 pub mod m2m100;
 pub mod marian;
 pub mod measure;
@@ -37,5 +39,6 @@ pub mod t5;
 pub mod text_network;
 pub mod translation;
 pub mod whisper;
+pub mod whisper_vocabulary;
 
 mod layers;

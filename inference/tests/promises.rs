@@ -45,7 +45,7 @@ fn speech(milliseconds: usize, language: Option<&str>, prefix: &str) -> SpeechRe
 }
 
 fn translation(text: &str, prefix: &str) -> TranslationRequest {
-    TranslationRequest { text: text.to_owned(), prefix: prefix.to_owned() }
+    TranslationRequest { text: text.to_owned(), prefix: prefix.to_owned(), ..TranslationRequest::default() }
 }
 
 fn alike(alone: &SpeechHypothesis, batched: &SpeechHypothesis) {

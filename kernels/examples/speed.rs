@@ -1,6 +1,8 @@
 //! Speed of the kernels at the shapes that matter, beside what the processor could do: `cargo run --release -p kernels
 //! --example speed [threads] [part of a name]`.
 
+#![allow(clippy::print_stdout, reason = "it is there to print a table")]
+
 use std::{hint::black_box, time::Instant};
 
 use kernels::{Activation, Attend, Finish, KeysValues, Matrix, Precision, SelfAttention, Threads};

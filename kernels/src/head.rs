@@ -117,7 +117,7 @@ impl Head {
         let mut a_stride = self.query_stride;
         if self.layout.precision != Precision::F32 {
             let to = scores.add(count * stride).cast::<u32>();
-            a_stride = self.layout.size.next_multiple_of(2) / 2;
+            a_stride = self.layout.size.div_ceil(2);
             for r in 0..count {
                 let from = self.queries.add((at + r) * self.query_stride);
                 row_to_bf16::<S>(from, to.add(r * a_stride).cast(), self.layout.size);

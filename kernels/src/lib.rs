@@ -3,6 +3,8 @@
 //!
 //! Shapes are row-major. Inputs whose lengths do not fit the shapes panic, as slices do.
 
+#![allow(clippy::needless_range_loop, reason = "loops over the registers of a tile, which the compiler unrolls")]
+
 mod attend;
 mod buffer;
 mod choose;

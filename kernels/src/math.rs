@@ -19,7 +19,7 @@ pub(crate) unsafe fn exp2<S: Simd, const COARSE: bool>(t: S::F) -> S::F {
     } else {
         let p = S::fma(S::splat(0.001_339_086_3), f, S::splat(0.009_676_032));
         let p = S::fma(S::fma(p, f, S::splat(0.055_503_57)), f, S::splat(0.240_221_08));
-        S::fma(S::fma(p, f, S::splat(0.693_147_2)), f, S::splat(1.0))
+        S::fma(S::fma(p, f, S::splat(std::f32::consts::LN_2)), f, S::splat(1.0))
     };
     S::scale(p, n)
 }
@@ -37,7 +37,7 @@ pub(crate) unsafe fn erf<S: Simd>(x: S::F) -> S::F {
     let x = S::min(S::max(x, S::splat(-4.0)), S::splat(4.0));
     let square = S::mul(x, x);
     let mut p = S::splat(-2.726_142_3e-10);
-    for c in [2.770_681_4e-8, -2.101_024e-6, -5.692_506_5e-5, -7.349_906_3e-4, -2.954_599_9e-3, -1.609_603_3e-2] {
+    for c in [2.770_681_4e-8, -2.101_024e-6, -5.692_506_5e-5, -7.349_906_3e-4, -2.954_6e-3, -0.016_096_033] {
         p = S::fma(p, square, S::splat(c));
     }
     let mut q = S::splat(-1.456_607_2e-5);
@@ -89,7 +89,7 @@ impl Shape for GeluTanh {
     #[inline(always)]
     unsafe fn of<S: Simd>(x: S::F) -> S::F {
         let cube = S::mul(S::mul(x, x), x);
-        let u = S::mul(S::fma(cube, S::splat(0.044_715), x), S::splat(1.595_769_1));
+        let u = S::mul(S::fma(cube, S::splat(0.044_715), x), S::splat(1.595_769_2));
         S::mul(x, sigmoid::<S>(u))
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn multiply(matrix: &Matrix, x: &[f32], stride: usize, out: &mut [f32
     assert!(finish.gate.is_none_or(|gate| gate.len() == out.len()), "a gate for each value");
     assert!(finish.add.is_none_or(|add| add.len() == out.len()), "something to add to each value");
     let level = Level::current();
-    let x = ToWords { x, stride, inputs: matrix.inputs(), rows, precision: matrix.precision() };
+    let x = ToWords { x, stride, inputs: matrix.inputs(), precision: matrix.precision() };
     let product = Product { matrix, out: Shared(out.as_mut_ptr()), finish: *finish };
     let panels = outputs.div_ceil(PANEL);
     let threads = if rows * steps * outputs < SMALL { 1 } else { threads::available() };

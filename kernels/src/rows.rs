@@ -25,7 +25,6 @@ pub(crate) struct ToWords<'a> {
     pub(crate) x: &'a [f32],
     pub(crate) stride: usize,
     pub(crate) inputs: usize,
-    pub(crate) rows: usize,
     pub(crate) precision: Precision,
 }
 

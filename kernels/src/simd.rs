@@ -50,8 +50,6 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn abs(a: Self::F) -> Self::F;
-    /// |size| with the sign of `sign`.
-    unsafe fn signed(size: Self::F, sign: Self::F) -> Self::F;
     /// The nearest whole number, ties to even.
     unsafe fn round(a: Self::F) -> Self::F;
     /// a * 2^n of whole numbers n in LOWEST..=127; 0 where n is LOWEST.

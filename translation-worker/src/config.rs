@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::pair::Pair;
 
 /// `TRANSLATION_MODELS`: a model for each language pair, `en-es=MODEL,en-fr=MODEL`; a model is a directory or a name.
+/// `*=MODEL` is one of many languages (M2M100, NLLB-200, MADLAD-400) for all pairs without a model of their own.
 pub const ENV_MODELS: &str = "TRANSLATION_MODELS";
 /// `TRANSLATION_MODEL`: one more model, whose name ends in its pair (`Helsinki-NLP/opus-mt-en-fr`), or `en-fr=MODEL`.
 pub const ENV_MODEL: &str = "TRANSLATION_MODEL";
@@ -41,6 +42,8 @@ pub const DEFAULT_HEALTH_PORT: u16 = 8082;
 pub struct TranslationConfig {
     /// Directory of the model of each language pair.
     pub models: BTreeMap<Pair, PathBuf>,
+    /// Directory of the model for all other pairs.
+    pub any: Option<PathBuf>,
     /// Where and how the models compute.
     pub engine: EngineOptions,
     /// Texts followed at once.
@@ -59,6 +62,7 @@ impl TranslationConfig {
     pub fn of_models(models: BTreeMap<Pair, PathBuf>) -> Self {
         Self {
             models,
+            any: None,
             engine: EngineOptions::default(),
             beams: 1,
             max_batch: DEFAULT_MAX_BATCH,
@@ -70,7 +74,8 @@ impl TranslationConfig {
     /// Reads `TRANSLATION_MODELS`, `TRANSLATION_MODEL`, `MODELS_DIR`, `DEVICE`, `COMPUTE_TYPE`, `CPU_THREADS`,
     /// `TRANSLATION_MAX_BATCH`, `TRANSLATION_BEAM_SIZE` and `WORKER_NAME`. Without any model named, the one that ships translates English to Spanish.
     pub fn from_env(env: &mut Env) -> Self {
-        let defaults = Self::of_models(models(env));
+        let (pairs, any) = models(env);
+        let defaults = Self { any, ..Self::of_models(pairs) };
         let max_batch = env.parse_or(ENV_MAX_BATCH, DEFAULT_MAX_BATCH);
         if max_batch == 0 {
             env.fault(format!("{ENV_MAX_BATCH}=0: must be 1 or more"));
@@ -93,7 +98,7 @@ impl TranslationConfig {
     }
 }
 
-fn models(env: &mut Env) -> BTreeMap<Pair, PathBuf> {
+fn models(env: &mut Env) -> (BTreeMap<Pair, PathBuf>, Option<PathBuf>) {
     let (many, one) = (env.get(ENV_MODELS).unwrap_or_default(), env.get(ENV_MODEL));
     let mut named: Vec<(&str, &str)> =
         many.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| (ENV_MODELS, item)).collect();
@@ -101,14 +106,20 @@ fn models(env: &mut Env) -> BTreeMap<Pair, PathBuf> {
     if named.is_empty() {
         named.push((ENV_MODEL, DEFAULT_TRANSLATION_MODEL));
     }
-    let mut models = BTreeMap::new();
+    let (mut models, mut any) = (BTreeMap::new(), None);
     for (key, item) in named {
+        if let Some(model) = item.strip_prefix("*=") {
+            if any.replace(dir_or_fault(env, model)).is_some() {
+                env.fault(format!("{key}: there are two models for all pairs"));
+            }
+            continue;
+        }
         let (pair, model) = match item.split_once('=') {
             Some((pair, model)) => (pair.parse::<Pair>().ok(), model),
             None => (Pair::of_model_name(item), item),
         };
         let Some(pair) = pair else {
-            env.fault(format!("{key}: `{item}` does not tell its language pair; write en-es=MODEL"));
+            env.fault(format!("{key}: `{item}` does not tell its language pair; write en-es=MODEL, or *=MODEL for one of many languages"));
             continue;
         };
         let dir = dir_or_fault(env, model);
@@ -116,7 +127,7 @@ fn models(env: &mut Env) -> BTreeMap<Pair, PathBuf> {
             env.fault(format!("{key}: there are two models for {pair}"));
         }
     }
-    models
+    (models, any)
 }
 
 #[cfg(test)]
@@ -136,6 +147,15 @@ mod tests {
         assert_eq!(env.finish(), Ok(()));
         let pairs: Vec<String> = config.models.keys().map(ToString::to_string).collect();
         assert_eq!(pairs, ["en-es", "en-fr", "fr-en"]);
+    }
+
+    #[test]
+    fn a_model_of_many_languages_serves_all_pairs_without_their_own() {
+        let mut env = Env::of([("TRANSLATION_MODELS", "*=/tmp,en-fr=/")]);
+        let config = TranslationConfig::from_env(&mut env);
+        assert_eq!(env.finish(), Ok(()));
+        assert_eq!((config.any, config.models.len()), (Some(PathBuf::from("/tmp")), 1));
+        assert!(faults_of([("TRANSLATION_MODELS", "*=/tmp,*=/")]).contains("two models for all pairs"));
     }
 
     #[test]

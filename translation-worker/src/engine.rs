@@ -1,6 +1,6 @@
 //! The real translators: models, each on a thread of its own.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use inference::{
@@ -33,20 +33,23 @@ pub async fn load(config: &TranslationConfig) -> Result<Routes, ModelError> {
         queue: config.max_batch * 2,
     };
     let options = TranslationOptions { beams: config.beams, ..TranslationOptions::default() };
-    let mut loading = Vec::new();
-    for (pair, dir) in &config.models {
-        let (dir, engine) = (dir.clone(), config.engine);
-        let options = options.clone();
-        let load = move || TranslationModel::load(&dir, &engine, options);
-        loading.push((pair, ModelHandle::spawn(&format!("mt-{pair}"), load, limits)));
-    }
+    let start = |name: &str, dir: &Path| {
+        let (dir, engine, options) = (dir.to_owned(), config.engine, options.clone());
+        ModelHandle::spawn(name, move || TranslationModel::load(&dir, &engine, options), limits)
+    };
+    let loading: Vec<_> = config.models.iter().map(|(pair, dir)| (pair, start(&format!("mt-{pair}"), dir))).collect();
+    let any = config.any.as_ref().map(|dir| start("mt-any", dir));
     let mut translators: Vec<(_, Arc<dyn Translator>)> = Vec::new();
     for (pair, (model, ready)) in loading {
         ready.await.map_err(|_| ModelError::Stopped)??;
         tracing::info!(%pair, device = %config.engine.device, compute = %config.engine.compute, "translation model ready");
         translators.push((pair.clone(), Arc::new(Engine(model))));
     }
-    Ok(translators.into_iter().collect())
+    let routes: Routes = translators.into_iter().collect();
+    let Some((model, ready)) = any else { return Ok(routes) };
+    ready.await.map_err(|_| ModelError::Stopped)??;
+    tracing::info!(device = %config.engine.device, compute = %config.engine.compute, "model of many languages ready");
+    Ok(routes.with_any(Some(Arc::new(Engine(model)))))
 }
 
 #[async_trait]

@@ -20,9 +20,9 @@ use crate::{
     commit,
     effects::{of_dead_letter, of_gap, of_translation},
     pair::Pair,
-    routes::{Route, Routes},
+    routes::{Leg, Route, Routes},
     sentences::{MAX_WORDS, split},
-    translator::{TranslateError, TranslationRequest, Translator},
+    translator::TranslateError,
 };
 
 /// How often a job is done again because another job of its utterance wrote the state in between. Jobs of one utterance
@@ -61,7 +61,7 @@ impl JobHandler for TranslationHandler {
 
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, JobError> {
         let job: TranslationJob = jobs::decode(&delivery.payload)?;
-        let Some(route) = self.routes.find(&Pair::new(&job.source, &job.target)) else {
+        let Some(route) = self.routes.find(&job.source, &job.target) else {
             return self.no_route(delivery, &job).await;
         };
         if self.overtaken(&job).await? {
@@ -109,8 +109,7 @@ impl TranslationHandler {
             if at + 1 < legs.len() {
                 text = whole(leg, parts).await?;
             } else if parts.len() == 1 {
-                let request = TranslationRequest { text: parts.concat(), prefix: state.committed.clone() };
-                continuation = ask(leg, request).await?;
+                continuation = ask(leg, parts.concat(), state.committed.clone()).await?;
             } else {
                 // Which part the committed text ends in is not known, so none of it is forced: its end is found again
                 // in the whole.
@@ -162,15 +161,15 @@ impl TranslationHandler {
 }
 
 /// The translation of all of `parts`, which go to the model together.
-async fn whole(leg: &Arc<dyn Translator>, parts: Vec<String>) -> Result<String, TranslateError> {
-    let requests = parts.into_iter().map(|text| ask(leg, TranslationRequest { text, prefix: String::new() }));
+async fn whole(leg: &Leg, parts: Vec<String>) -> Result<String, TranslateError> {
+    let requests = parts.into_iter().map(|text| ask(leg, text, String::new()));
     let translated = try_join_all(requests).await?;
     Ok(translated.iter().fold(String::new(), |text, part| join(&text, part)))
 }
 
 /// What the model says, cut where it fell into a loop.
-async fn ask(leg: &Arc<dyn Translator>, request: TranslationRequest) -> Result<String, TranslateError> {
-    let answer = leg.translate(request).await?;
+async fn ask(leg: &Leg, text: String, prefix: String) -> Result<String, TranslateError> {
+    let answer = leg.translate(text, prefix).await?;
     let cut = if answer.truncated { without_loop(&answer.text) } else { None };
     Ok(cut.unwrap_or(answer.text))
 }

@@ -2,10 +2,42 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{pair::Pair, translator::Translator};
+use shared::language::Language;
+
+use crate::{
+    pair::Pair,
+    translator::{TranslateError, TranslationHypothesis, TranslationRequest, Translator},
+};
 
 /// The language between two that have no model of their own: the one with the most models.
 const PIVOT: &str = "en";
+
+/// One model's part of the way.
+#[derive(Debug, Clone)]
+pub(crate) struct Leg {
+    translator: Arc<dyn Translator>,
+    from: String,
+    to: String,
+}
+
+impl Leg {
+    fn new(translator: &Arc<dyn Translator>, from: &str, to: &str) -> Self {
+        Self { translator: Arc::clone(translator), from: from.to_owned(), to: to.to_owned() }
+    }
+
+    /// Translates `text`, whose translation begins with `prefix`.
+    ///
+    /// # Errors
+    /// When the model fails.
+    pub(crate) async fn translate(
+        &self,
+        text: String,
+        prefix: String,
+    ) -> Result<TranslationHypothesis, TranslateError> {
+        let (from, to) = (Some(self.from.clone()), Some(self.to.clone()));
+        self.translator.translate(TranslationRequest { text, prefix, from, to }).await
+    }
+}
 
 /// How to get from one language to another.
 #[derive(Debug, Clone)]
@@ -13,33 +45,42 @@ pub(crate) enum Route {
     /// They are the same: the text is copied.
     Copy,
     /// Through one model, or through two with English in between.
-    Through(Vec<Arc<dyn Translator>>),
+    Through(Vec<Leg>),
 }
 
-/// The translators at hand, by language pair.
+/// The translators at hand: for language pairs, and perhaps one for all others.
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     translators: HashMap<Pair, Arc<dyn Translator>>,
+    any: Option<Arc<dyn Translator>>,
 }
 
 impl FromIterator<(Pair, Arc<dyn Translator>)> for Routes {
     fn from_iter<I: IntoIterator<Item = (Pair, Arc<dyn Translator>)>>(pairs: I) -> Self {
-        Self { translators: pairs.into_iter().collect() }
+        Self { translators: pairs.into_iter().collect(), any: None }
     }
 }
 
 impl Routes {
-    /// The way for `pair`: nothing to do, a model of its own, or two through English.
-    pub(crate) fn find(&self, pair: &Pair) -> Option<Route> {
+    /// With a model of many languages for the pairs that have none of their own.
+    #[must_use]
+    pub fn with_any(self, any: Option<Arc<dyn Translator>>) -> Self {
+        Self { any, ..self }
+    }
+
+    /// The way from `source` to `target`: nothing to do, a model of its own, the model for all pairs, or two models
+    /// through English.
+    pub(crate) fn find(&self, source: &Language, target: &Language) -> Option<Route> {
+        let pair = Pair::new(source, target);
         if pair.is_same() {
             return Some(Route::Copy);
         }
-        if let Some(direct) = self.translators.get(pair) {
-            return Some(Route::Through(vec![Arc::clone(direct)]));
+        if let Some(model) = self.translators.get(&pair).or(self.any.as_ref()) {
+            return Some(Route::Through(vec![Leg::new(model, source.as_str(), target.as_str())]));
         }
-        let legs: Option<Vec<_>> =
-            pair.through(PIVOT).iter().map(|leg| self.translators.get(leg).map(Arc::clone)).collect();
-        legs.map(Route::Through)
+        let [first, second] = pair.through(PIVOT).map(|leg| self.translators.get(&leg));
+        let (first, second) = (first?, second?);
+        Some(Route::Through(vec![Leg::new(first, source.as_str(), PIVOT), Leg::new(second, PIVOT, target.as_str())]))
     }
 
     /// The pairs with a model of their own, in order.
@@ -56,7 +97,6 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::translator::{TranslateError, TranslationHypothesis, TranslationRequest};
 
     #[derive(Debug)]
     struct Nothing;
@@ -73,14 +113,21 @@ mod tests {
         let model = || -> Arc<dyn Translator> { Arc::new(Nothing) };
         let pair = |text: &str| text.parse::<Pair>().unwrap();
         let routes: Routes = ["en-es", "fr-en", "fr-de"].map(|text| (pair(text), model())).into_iter().collect();
-        let legs = |text: &str| match routes.find(&pair(text)) {
-            None => None,
-            Some(Route::Copy) => Some(0),
-            Some(Route::Through(legs)) => Some(legs.len()),
+        let legs = |routes: &Routes, text: &str| {
+            let (source, target) = text.split_once('-').unwrap();
+            match routes.find(&source.parse().unwrap(), &target.parse().unwrap()) {
+                None => Vec::new(),
+                Some(Route::Copy) => vec!["copy".to_owned()],
+                Some(Route::Through(legs)) => legs.iter().map(|leg| format!("{} to {}", leg.from, leg.to)).collect(),
+            }
         };
-        assert_eq!(
-            ["en-en", "en-es", "fr-de", "fr-es", "es-fr", "de-en"].map(legs),
-            [Some(0), Some(1), Some(1), Some(2), None, None]
-        );
+        assert_eq!(legs(&routes, "en-en"), ["copy"]);
+        assert_eq!(legs(&routes, "en-es"), ["en to es"]);
+        assert_eq!(legs(&routes, "fr-es"), ["fr to en", "en to es"]);
+        assert!(legs(&routes, "es-fr").is_empty() && legs(&routes, "de-en").is_empty());
+
+        let routes = routes.with_any(Some(model()));
+        assert_eq!(legs(&routes, "es-fr"), ["es to fr"]);
+        assert_eq!(legs(&routes, "fr-es"), ["fr to es"], "one step through a model of many languages beats two");
     }
 }

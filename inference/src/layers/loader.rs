@@ -18,7 +18,7 @@ pub(crate) struct Loader {
 
 impl Loader {
     pub(crate) fn open(directory: &ModelDirectory, compute: &Compute) -> Result<Self, ModelError> {
-        Ok(Self { weights: directory.weights(compute.device())?, compute: compute.clone() })
+        Ok(Self { weights: directory.weights_as(compute.device(), compute.dtype())?, compute: compute.clone() })
     }
 
     pub(crate) fn compute(&self) -> &Compute {
@@ -39,20 +39,20 @@ impl Loader {
     }
 
     pub(crate) fn get(&self, name: &str, dims: &[usize]) -> Result<Tensor, ModelError> {
-        Ok(self.weights.get(name, dims)?.to_dtype(self.dtype())?)
+        self.weights.get(name, dims)
     }
 
     /// The first of `names` that is there.
     pub(crate) fn any(&self, names: &[&str], dims: &[usize]) -> Result<Tensor, ModelError> {
-        Ok(self.weights.any(names, dims)?.to_dtype(self.dtype())?)
+        self.weights.any(names, dims)
     }
 
     pub(crate) fn optional(&self, name: &str, dims: &[usize]) -> Result<Option<Tensor>, ModelError> {
-        Ok(self.weights.optional(name, dims)?.map(|tensor| tensor.to_dtype(self.dtype())).transpose()?)
+        self.weights.optional(name, dims)
     }
 
     /// A tensor the file holds quantised, to be multiplied as it is.
-    pub(crate) fn quantized(&self, _name: &str, _dims: &[usize]) -> Result<Option<Arc<QTensor>>, ModelError> {
-        Ok(None)
+    pub(crate) fn quantized(&self, name: &str, dims: &[usize]) -> Result<Option<Arc<QTensor>>, ModelError> {
+        self.weights.quantized(name, dims)
     }
 }

@@ -180,7 +180,7 @@ async fn a_full_queue_makes_the_caller_wait() {
     let second = rig.submit(2).await;
     let third = rig.submit(3).await;
     assert_eq!(rig.handle.stats().waiting, 1);
-    (0..3).for_each(|_| rig.gate.send(()).unwrap());
+    (0..20).for_each(|_| rig.gate.send(()).unwrap());
     for (task, answer) in [(first, 2), (second, 4), (third, 6)] {
         assert_eq!(task.await.unwrap().unwrap(), answer);
     }

@@ -5,6 +5,7 @@ use tokenizers::Tokenizer;
 use crate::alignment::token_bytes;
 use crate::directory::{GenerationConfig, ModelDirectory};
 use crate::error::ModelError;
+use crate::whisper_vocabulary;
 
 /// Languages written without spaces between words: a text of theirs does not start with one either.
 const SPACELESS: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "my", "km"];
@@ -25,13 +26,8 @@ pub(super) struct SpeechTokens {
 
 impl SpeechTokens {
     pub(super) fn load(directory: &ModelDirectory, rules: &GenerationConfig) -> Result<Self, ModelError> {
-        const FILE: &str = "tokenizer.json";
-        let wanted = ModelError::NoTokenizer { path: directory.path().to_owned(), wanted: FILE };
-        let path = directory.file(FILE).ok_or(wanted)?;
-        let fault = |reason: String| ModelError::Malformed { path: path.clone(), reason };
-        let mut tokenizer = Tokenizer::from_file(&path).map_err(|e| fault(e.to_string()))?;
-        // What people say or type never becomes a special token.
-        tokenizer.set_encode_special_tokens(true);
+        let tokenizer = whisper_vocabulary::load(directory)?;
+        let fault = |reason: String| ModelError::Malformed { path: directory.path().to_owned(), reason };
         let id = |token: &str| tokenizer.token_to_id(token);
         let need = |token: &str| id(token).ok_or_else(|| fault(format!("has no token {token}")));
         let languages = if rules.is_multilingual == Some(false) { Vec::new() } else { languages(&tokenizer, rules) };

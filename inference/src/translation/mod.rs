@@ -25,10 +25,15 @@ const TOKENS_EXTRA: usize = 20;
 /// Text to be translated.
 #[derive(Debug, Clone, Default)]
 pub struct TranslationRequest {
-    /// One sentence, or a few. For a model with several target languages it starts with a mark such as `>>es<<`.
+    /// One sentence, or a few. For a Marian model with several target languages it may start with a mark such as
+    /// `>>es<<`; where it does not, `to` decides.
     pub text: String,
     /// Target text the translation starts with: it is forced, and decoding goes on behind it. May be empty.
     pub prefix: String,
+    /// BCP 47 tag of the text's language. Models of many languages must know; others ignore it.
+    pub from: Option<String>,
+    /// BCP 47 tag of the translation's language. Models of many languages must know; others ignore it.
+    pub to: Option<String>,
 }
 
 /// A translation.
@@ -251,6 +256,6 @@ impl Model for TranslationModel {
     fn warm_up(&mut self, limits: &BatchLimits) -> Result<(), ModelError> {
         let text = "One, two, three, and whatever comes after it until the sentence is as long as most are.".to_owned();
         let rows = limits.max_rows.min(limits.max_cost / text.len()).max(1);
-        self.translate(&vec![TranslationRequest { text, prefix: String::new() }; rows]).map(drop)
+        self.translate(&vec![TranslationRequest { text, ..TranslationRequest::default() }; rows]).map(drop)
     }
 }

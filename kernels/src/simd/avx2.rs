@@ -96,10 +96,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         _mm256_andnot_ps(_mm256_set1_ps(-0.0), a)
     }
     #[inline(always)]
-    unsafe fn signed(size: Self::F, sign: Self::F) -> Self::F {
-        _mm256_or_ps(Self::abs(size), _mm256_and_ps(_mm256_set1_ps(-0.0), sign))
-    }
-    #[inline(always)]
     unsafe fn round(a: Self::F) -> Self::F {
         _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
     }

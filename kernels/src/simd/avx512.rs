@@ -96,10 +96,6 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         _mm512_abs_ps(a)
     }
     #[inline(always)]
-    unsafe fn signed(size: Self::F, sign: Self::F) -> Self::F {
-        _mm512_or_ps(Self::abs(size), _mm512_and_ps(_mm512_set1_ps(-0.0), sign))
-    }
-    #[inline(always)]
     unsafe fn round(a: Self::F) -> Self::F {
         _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
     }

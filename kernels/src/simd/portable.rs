@@ -75,10 +75,6 @@ impl Simd for Portable {
         a.map(f32::abs)
     }
     #[inline(always)]
-    unsafe fn signed(size: Self::F, sign: Self::F) -> Self::F {
-        map(size, sign, f32::copysign)
-    }
-    #[inline(always)]
     unsafe fn round(a: Self::F) -> Self::F {
         // Adding 1.5 * 2^23 leaves no room for a fraction; larger numbers have none.
         a.map(|a| if a.abs() < 4_194_304.0 { (a + 12_582_912.0) - 12_582_912.0 } else { a })

@@ -1,14 +1,25 @@
 //! A model directory in the Hugging Face layout: its JSON files and its weights.
 
+mod gguf;
+mod pickle;
+mod pickle_file;
+mod safetensors_file;
+mod weights;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::alignment::AlignmentHead;
 use crate::error::ModelError;
+use gguf::GgufFile;
+use pickle_file::PickleFile;
+use safetensors_file::SafetensorsFile;
+use weights::Source;
+pub use weights::Weights;
 
 /// Token rules of `generation_config.json`; where that file is silent, of `config.json`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -101,42 +112,79 @@ impl ModelDirectory {
         Ok(own.or(self.json("config.json")?))
     }
 
-    /// Reads all weights: `model.safetensors`, or the shards `model.safetensors.index.json` lists.
-    /// They are handed out as 32-bit floats on `device`, whatever the file holds.
+    /// The model's weights as 32-bit floats on `device`: see [`ModelDirectory::weights_as`].
     ///
     /// # Errors
-    /// [`ModelError::NoWeights`], or a file that cannot be read.
+    /// [`ModelError::NoWeights`], or a file that makes no sense.
     pub fn weights(&self, device: &Device) -> Result<Weights, ModelError> {
-        let mut tensors = HashMap::new();
-        for file in self.weight_files()? {
-            let loaded = candle_core::safetensors::load(&file, &Device::Cpu)
-                .map_err(|e| ModelError::Malformed { path: file, reason: e.to_string() })?;
-            tensors.extend(loaded);
-        }
-        Ok(Weights { path: self.path.clone(), tensors, device: device.clone() })
+        self.weights_as(device, DType::F32)
     }
 
-    fn weight_files(&self) -> Result<Vec<PathBuf>, ModelError> {
+    /// The model's weights, handed out as `dtype` on `device`, whatever the files hold. Only the files' indexes are read
+    /// here; a tensor is read when it is asked for, so that no more than one is in memory twice.
+    ///
+    /// The first of these that is there: `model.safetensors` or its shards, `pytorch_model.bin` or its shards, a single
+    /// `*.gguf` file.
+    ///
+    /// # Errors
+    /// [`ModelError::NoWeights`], or a file that makes no sense.
+    pub fn weights_as(&self, device: &Device, dtype: DType) -> Result<Weights, ModelError> {
+        let mut sources: Vec<Box<dyn Source>> = Vec::new();
+        if let Some(files) = self.shards("model.safetensors")? {
+            for file in files {
+                sources.push(Box::new(SafetensorsFile::open(file)?));
+            }
+        } else if let Some(files) = self.shards("pytorch_model.bin")? {
+            for file in files {
+                sources.push(Box::new(PickleFile::open(file)?));
+            }
+        } else {
+            sources.push(Box::new(GgufFile::open(self.gguf()?)?));
+        }
+        Ok(Weights::new(self.path.clone(), sources, device.clone(), dtype))
+    }
+
+    /// The file `name`, or the files its index lists.
+    fn shards(&self, name: &str) -> Result<Option<Vec<PathBuf>>, ModelError> {
         #[derive(Deserialize)]
         struct Index {
             weight_map: HashMap<String, String>,
         }
-        const INDEX: &str = "model.safetensors.index.json";
-        if let Some(single) = self.file("model.safetensors") {
-            return Ok(vec![single]);
+        if let Some(single) = self.file(name) {
+            return Ok(Some(vec![single]));
         }
-        if self.file(INDEX).is_none() {
-            return Err(ModelError::NoWeights { path: self.path.clone() });
+        let index_name = format!("{name}.index.json");
+        if self.file(&index_name).is_none() {
+            return Ok(None);
         }
-        let index: Index = self.json(INDEX)?;
+        let index: Index = self.json(&index_name)?;
         let names: BTreeSet<String> = index.weight_map.into_values().collect();
         // A shard is a plain name in this directory: an index must not reach outside of it.
         match names.iter().find(|name| Path::new(name).components().count() != 1 || name.as_str() == "..") {
             Some(name) => Err(ModelError::Malformed {
-                path: self.path.join(INDEX),
+                path: self.path.join(index_name),
                 reason: format!("weight_map names \"{name}\", which is not a file beside it"),
             }),
-            None => Ok(names.iter().map(|name| self.path.join(name)).collect()),
+            None => Ok(Some(names.iter().map(|name| self.path.join(name)).collect())),
+        }
+    }
+
+    fn gguf(&self) -> Result<PathBuf, ModelError> {
+        let fault = |e: std::io::Error| ModelError::Read { path: self.path.clone(), reason: e.to_string() };
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(fault)? {
+            let path = entry.map_err(fault)?.path();
+            if path.extension().is_some_and(|extension| extension == "gguf") {
+                found.push(path);
+            }
+        }
+        match (found.pop(), found.is_empty()) {
+            (None, _) => Err(ModelError::NoWeights { path: self.path.clone() }),
+            (Some(only), true) => Ok(only),
+            (Some(_), false) => Err(ModelError::Malformed {
+                path: self.path.clone(),
+                reason: "holds several *.gguf files; keep the one to use".to_owned(),
+            }),
         }
     }
 }
@@ -146,60 +194,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     std::fs::read(path).map_err(|e| ModelError::Read { path: path.to_owned(), reason: e.to_string() })
 }
 
-/// The tensors of a model by name.
-#[derive(Debug)]
-pub struct Weights {
-    path: PathBuf,
-    tensors: HashMap<String, Tensor>,
-    device: Device,
-}
-
-impl Weights {
-    /// The first of `names` that the file has, with the shape `dims`.
-    ///
-    /// # Errors
-    /// [`ModelError::Tensor`] when there is none, or its shape is another.
-    pub fn any(&self, names: &[&str], dims: &[usize]) -> Result<Tensor, ModelError> {
-        match names.iter().find(|name| self.tensors.contains_key(**name)) {
-            Some(name) => self.get(name, dims),
-            None => Err(self.fault(names.join(" or "), "is missing".to_owned())),
-        }
-    }
-
-    /// The tensor `name` with the shape `dims`.
-    ///
-    /// # Errors
-    /// [`ModelError::Tensor`] when it is missing or its shape is another.
-    pub fn get(&self, name: &str, dims: &[usize]) -> Result<Tensor, ModelError> {
-        let tensor = self.tensors.get(name).ok_or_else(|| self.fault(name.to_owned(), "is missing".to_owned()))?;
-        if tensor.dims() != dims {
-            let reason = format!("has the shape {:?}, config.json asks for {dims:?}", tensor.dims());
-            return Err(self.fault(name.to_owned(), reason));
-        }
-        let ready = tensor.to_device(&self.device).and_then(|t| t.to_dtype(DType::F32));
-        ready.map_err(|e| self.fault(name.to_owned(), e.to_string()))
-    }
-
-    /// Whether there is a tensor of this name.
-    pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
-    /// Like [`Weights::get`], but `None` when the file has no such tensor.
-    ///
-    /// # Errors
-    /// [`ModelError::Tensor`] when its shape is another.
-    pub fn optional(&self, name: &str, dims: &[usize]) -> Result<Option<Tensor>, ModelError> {
-        if self.tensors.contains_key(name) { self.get(name, dims).map(Some) } else { Ok(None) }
-    }
-
-    fn fault(&self, tensor: String, reason: String) -> ModelError {
-        ModelError::Tensor { path: self.path.clone(), tensor, reason }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use candle_core::Tensor;
+
     use super::*;
 
     fn tensor(values: &[f32]) -> Tensor {
