@@ -2,8 +2,8 @@
 //! and by candle. training/reference/make_fixtures.py stored the reference numbers; the weights are made anew here,
 //! written as a model directory and loaded as any other model.
 //!
-//! The ignored tests take the larger cases, made on the spot:
-//! `python -m training.reference.make_fixtures --full --out FOLDER`, then `PARITY_FIXTURES=FOLDER`.
+//! The ignored tests take larger cases, which a Python with torch and transformers makes on the spot (`PYTHON` names
+//! it), or made before: `python -m training.reference.make_fixtures --full --out FOLDER`, then `PARITY_FIXTURES=FOLDER`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there and then")]
 
@@ -14,6 +14,7 @@ mod parity_weights;
 mod parity_whisper;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 
 use candle_core::{Device, Tensor};
@@ -84,10 +85,18 @@ fn each_way(check: impl Fn(&Way)) {
     check(&Way { compute: Compute::candle(&Device::Cpu), thorough: false });
 }
 
-/// The larger cases of an architecture.
+/// The larger cases of an architecture: those in the folder `PARITY_FIXTURES` names, or made on the spot by `PYTHON`.
 fn full(family: &str) -> Vec<Reference> {
-    let folder = std::env::var_os("PARITY_FIXTURES").expect("PARITY_FIXTURES names the folder of the larger cases");
-    Reference::cases(&PathBuf::from(folder), family)
+    if let Some(folder) = std::env::var_os("PARITY_FIXTURES") {
+        return Reference::cases(&PathBuf::from(folder), family);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(&python);
+    command.args(["-m", "training.reference.make_fixtures", family, "--full", "--out"]).arg(folder.path());
+    let status = command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status().unwrap();
+    assert!(status.success(), "{} could not make the larger cases: it needs torch and transformers", python.display());
+    Reference::cases(folder.path(), family)
 }
 
 #[test]
@@ -133,7 +142,7 @@ cases! {
 macro_rules! full_cases {
     ($($test:ident: $check:path, $family:literal;)*) => {
         $(#[test]
-        #[ignore = "large: `cargo xtask prove engine` makes the fixtures and runs this"]
+        #[ignore = "large, and needs Python: `cargo xtask prove engine` runs it"]
         fn $test() {
             let _alone = alone();
             full($family).iter().for_each($check);

@@ -21,7 +21,7 @@ SMALL = dict(
 SHORT, LONG = (translation.LENGTHS, 24), ([3, 20, 60, 170], 150)
 # Name: configuration, lengths, clear-cut texts wanted.
 CASES = {
-    "madlad-3b": (MADLAD | dict(num_layers=1, num_decoder_layers=2, vocab_size=4000), SHORT, 8),
+    "madlad-3b": (MADLAD | dict(num_layers=2, num_decoder_layers=1, vocab_size=4000), SHORT, 8),
     "t5-small": (SMALL | dict(vocab_size=8128), LONG, 20),
 }
 FULL_CASES = {

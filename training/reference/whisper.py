@@ -50,13 +50,13 @@ CASES = {
     "large-v3": (COMMON | size(1280, 20, 2, 2) | LARGE_V3, LARGE_V3_TOKENS, 2),
     "large-v3-turbo": (COMMON | size(1280, 20, 1, 2) | LARGE_V3, LARGE_V3_TOKENS, 2),
 }
-# Whole sizes where memory allows, deeper cuts of the others. distil-large-v3 has two decoder layers.
+# A whole size, and deeper cuts of the large ones. distil-large-v3 has two decoder layers.
 FULL_CASES = {
-    "small": (COMMON | size(768, 12, 12, 12), MULTILINGUAL, 4),
-    "medium": (COMMON | size(1024, 16, 8, 8), MULTILINGUAL, 4),
-    "large-v3": (COMMON | size(1280, 20, 8, 8) | LARGE_V3, LARGE_V3_TOKENS, 4),
-    "large-v3-turbo": (COMMON | size(1280, 20, 16, 4) | LARGE_V3, LARGE_V3_TOKENS, 4),
-    "distil-large-v3": (COMMON | size(1280, 20, 16, 2) | LARGE_V3, LARGE_V3_TOKENS, 4),
+    "small": (COMMON | size(768, 12, 12, 12), MULTILINGUAL, 3),
+    "medium": (COMMON | size(1024, 16, 4, 4), MULTILINGUAL, 3),
+    "large-v3": (COMMON | size(1280, 20, 6, 6) | LARGE_V3, LARGE_V3_TOKENS, 3),
+    "large-v3-turbo": (COMMON | size(1280, 20, 6, 4) | LARGE_V3, LARGE_V3_TOKENS, 3),
+    "distil-large-v3": (COMMON | size(1280, 20, 6, 2) | LARGE_V3, LARGE_V3_TOKENS, 3),
 }
 
 

@@ -37,6 +37,7 @@ pub(crate) fn uniform(name: &str, count: usize) -> Vec<f32> {
 }
 
 /// The weights of one tensor.
+#[allow(dead_code, reason = "not every test that has this module needs tensors")]
 pub(crate) fn tensor(name: &str, shape: &[usize]) -> Tensor {
     Tensor::from_vec(values(name, shape), shape, &Device::Cpu).unwrap()
 }
