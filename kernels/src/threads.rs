@@ -2,7 +2,9 @@
 //!
 //! A step of decoding calls some sixty kernels of a few microseconds each, so a member of the team that has done its
 //! part looks out for the next for a while before it sleeps, and a call never waits for one that has not woken: who is
-//! there takes what is left of the tasks.
+//! there takes what is left of the tasks. What a member has begun has to be waited for, though: where other programs keep
+//! the processors busy and one is put aside in the middle of a task, the next calls are done by their caller alone, more
+//! of them each time it happens again.
 
 #![allow(unsafe_code)]
 
@@ -13,7 +15,7 @@ use std::{
     ptr,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -21,6 +23,12 @@ use std::{
 
 /// How long a member looks out for the next tasks before it sleeps.
 const WATCH: Duration = Duration::from_micros(100);
+/// A member that makes its caller wait longer than this, and longer than the caller's own part took, was put aside.
+const LATE: Duration = Duration::from_micros(100);
+/// Calls done alone after that: so many at first, twice as many each time it happens again, up to...
+const ALONE: u32 = 16;
+/// ...this many. They halve with every `ALONE` calls in which nobody was late.
+const ALONE_MOST: u32 = 1024;
 /// In `Team::state`: whether members may still join. Below it is how many are at work, above it the number of the call.
 const OPEN: u64 = 1 << 31;
 const CALL: u64 = 1 << 32;
@@ -40,6 +48,12 @@ struct Team {
     bed: Mutex<()>,
     bell: Condvar,
     count: usize,
+    /// Calls still to be done alone.
+    alone: AtomicU32,
+    /// How many it will be the next time.
+    lapse: AtomicU32,
+    /// Calls since, in which nobody was late.
+    punctual: AtomicU32,
 }
 
 // SAFETY: `task` is written only by the holder of `busy` while no member is at work, and read only by members at work,
@@ -94,6 +108,9 @@ impl Threads {
             bed: Mutex::new(()),
             bell: Condvar::new(),
             count: count.max(1),
+            alone: AtomicU32::new(0),
+            lapse: AtomicU32::new(ALONE),
+            punctual: AtomicU32::new(0),
         });
         let member = |number| {
             let team = Arc::clone(&team);
@@ -106,7 +123,9 @@ impl Threads {
     /// Runs `work` on this thread, with the team at the disposal of the kernels it calls.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let _joined = Joined::set(Arc::as_ptr(&self.team));
-        self.team.wake();
+        if self.team.alone.load(Relaxed) == 0 {
+            self.team.wake();
+        }
         work()
     }
 
@@ -209,6 +228,24 @@ impl Team {
         }
     }
 
+    /// Whether this call is one of those to be done alone.
+    fn is_alone(&self) -> bool {
+        self.alone.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Learns from a call whether the team is worth its trouble at present. Called by the holder of `busy`.
+    fn note(&self, late: bool) {
+        let lapse = self.lapse.load(Relaxed);
+        if late {
+            self.alone.store(lapse, Relaxed);
+            self.lapse.store((lapse * 2).min(ALONE_MOST), Relaxed);
+            self.punctual.store(0, Relaxed);
+        } else if self.punctual.fetch_add(1, Relaxed) >= ALONE {
+            self.lapse.store((lapse / 2).max(ALONE), Relaxed);
+            self.punctual.store(0, Relaxed);
+        }
+    }
+
     /// Shares the tasks among the team.
     fn each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync + '_)) {
         // SAFETY: only the lifetime is changed; `work` uses the task while this call waits for all who joined.
@@ -221,10 +258,12 @@ impl Team {
         let call = self.state.load(Relaxed) / CALL + 1;
         self.state.store(((call & 0x7fff_ffff) * CALL) | OPEN, SeqCst);
         self.wake();
+        let begun = Instant::now();
         {
             let _alone = Joined::set(ptr::null());
             self.work();
         }
+        let worked = begun.elapsed();
         self.state.fetch_and(!OPEN, AcqRel);
         let mut turns = 0u32;
         while self.state.load(Acquire) & (OPEN - 1) != 0 {
@@ -232,6 +271,7 @@ impl Team {
             // A member that the system has put aside is waited for without taking its processor.
             if turns < 10_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
+        self.note(begun.elapsed().saturating_sub(worked) > worked.max(LATE));
         self.busy.store(false, Release);
     }
 }
@@ -249,7 +289,7 @@ pub(crate) fn each(tasks: usize, task: impl Fn(usize) + Sync) {
     // SAFETY: the pointer is set only while `Threads::run` borrows the team.
     let team = (!team.is_null()).then(|| unsafe { &*team });
     match team {
-        Some(team) if tasks > 1 && team.count > 1 && !team.busy.swap(true, Acquire) => {
+        Some(team) if tasks > 1 && team.count > 1 && !team.is_alone() && !team.busy.swap(true, Acquire) => {
             team.each(tasks, &task);
             if team.panicked.swap(false, Relaxed) {
                 resume_unwind(Box::new("a kernel's task panicked"));
@@ -293,6 +333,20 @@ mod tests {
                 assert!(done.iter().all(|times| times.load(Relaxed) == 1), "{count} threads, {tasks} tasks");
             }
         }
+    }
+
+    #[test]
+    fn a_member_that_was_put_aside_costs_its_team_some_calls_and_then_is_tried_again() {
+        let threads = Threads::new(2);
+        let team = &threads.team;
+        team.note(true);
+        assert_eq!((0..2 * ALONE).filter(|_| team.is_alone()).count() as u32, ALONE);
+        team.note(true);
+        assert_eq!((0..4 * ALONE).filter(|_| team.is_alone()).count() as u32, 2 * ALONE);
+        (0..100 * ALONE).for_each(|_| team.note(true));
+        assert_eq!(team.lapse.load(Relaxed), ALONE_MOST);
+        (0..100 * ALONE).for_each(|_| team.note(false));
+        assert_eq!(team.lapse.load(Relaxed), ALONE, "a team that is punctual again is trusted again");
     }
 
     #[test]
