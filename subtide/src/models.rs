@@ -68,6 +68,9 @@ pub struct PullArgs {
     /// Download files again that are already here and intact
     #[arg(long)]
     pub force: bool,
+    /// A GGUF file to take instead of the other weights (T5 and MADLAD-400), say model-q4k.gguf
+    #[arg(long)]
+    pub gguf: Option<String>,
 }
 
 /// Where models come from and go to.
@@ -112,7 +115,7 @@ impl Store {
         let name = hub_name(&args.name)?;
         let hub = Hub::new(&self.endpoint, self.token.clone())?;
         let listing = hub.listing(&name, &args.revision).await.with_context(|| by_hand(&name, &self.models_dir))?;
-        let files = select(&name, &listing.files)?;
+        let files = select(&name, &listing.files, args.gguf.as_deref())?;
         let directory = self.models_dir.join(&name);
         tokio::fs::create_dir_all(&directory).await.with_context(|| format!("cannot make {}", directory.display()))?;
 
@@ -146,8 +149,8 @@ pub async fn pull(args: PullArgs) -> anyhow::Result<()> {
         pulled.directory.display(),
         pulled.downloaded.len()
     ));
-    if let Some(key) = local::key_for(&pulled.directory) {
-        say(&format!("use it with {key}={}", hub_name(&args.name)?));
+    if let Some(setting) = local::setting_for(&pulled.directory, &hub_name(&args.name)?) {
+        say(&format!("use it with {setting}"));
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ impl Case {
 }
 
 fn args(name: &str) -> PullArgs {
-    PullArgs { name: name.to_owned(), revision: "main".to_owned(), force: false }
+    PullArgs { name: name.to_owned(), revision: "main".to_owned(), force: false, gguf: None }
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
@@ -175,9 +175,9 @@ async fn nothing_is_pulled_of_a_model_whose_files_would_lie_elsewhere_or_cannot_
     assert!(refusal.contains("../../outside.json"), "{refusal}");
     assert_eq!(fs::read_dir(case.models.path()).unwrap().count(), 0);
 
-    let case = Case::new(FakeHub::new().without(WEIGHTS).listing("pytorch_model.bin")).await;
+    let case = Case::new(FakeHub::new().without(WEIGHTS).listing("model-q4k.gguf")).await;
     let refusal = case.refusal().await;
-    assert!(refusal.contains("pytorch_model.bin") && refusal.contains("--revision refs/pr/N"), "{refusal}");
+    assert!(refusal.contains("no weights") && refusal.contains("--gguf it can be one of model-q4k.gguf"), "{refusal}");
     assert_eq!(fs::read_dir(case.models.path()).unwrap().count(), 0);
 }
 

@@ -73,11 +73,17 @@ impl Linear {
         let (mut columns, mut biases, mut biased) = (Vec::new(), Vec::new(), false);
         let mut quantised = Vec::new();
         for part in parts {
-            let name = format!("{}.weight", part.name);
             // A factor cannot go into quantised weights.
-            match weights.quantized(&name, &[output, input])?.filter(|_| part.factor == 1.0) {
-                Some(tensor) => quantised.push(QMatMul::from_arc(tensor)?),
-                None => columns.push((weights.get(&name, &[output, input])? * part.factor)?),
+            if let Some(tensor) = weights.quantized(&format!("{}.weight", part.name), &[output, input])?
+                && part.factor == 1.0
+            {
+                quantised.push(QMatMul::from_arc(tensor)?);
+            }
+        }
+        let whole = quantised.len() == parts.len();
+        for part in parts {
+            if !whole {
+                columns.push((weights.get(&format!("{}.weight", part.name), &[output, input])? * part.factor)?);
             }
             let bias = weights.optional(&format!("{}.bias", part.name), &[output])?;
             biased |= bias.is_some();
@@ -85,7 +91,7 @@ impl Linear {
             biases.push((bias.map_or_else(none, Ok)? * part.factor)?);
         }
         let bias = if biased { Some(Tensor::cat(&biases, 0)?) } else { None };
-        if quantised.len() == parts.len() {
+        if whole {
             let bias = bias.map(Bias::new).transpose()?;
             return Ok(Self { weight: Weight::Quantised(quantised), bias, outputs: output * parts.len() });
         }

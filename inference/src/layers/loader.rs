@@ -51,8 +51,9 @@ impl Loader {
         self.weights.optional(name, dims)
     }
 
-    /// A tensor the file holds quantised, to be multiplied as it is.
+    /// A tensor the file holds quantised, to be multiplied as it is. None for our own kernels, which have packings of
+    /// their own: larger than 4 bits, and several times as fast.
     pub(crate) fn quantized(&self, name: &str, dims: &[usize]) -> Result<Option<Arc<QTensor>>, ModelError> {
-        self.weights.quantized(name, dims)
+        if self.compute.host_precision().is_some() { Ok(None) } else { self.weights.quantized(name, dims) }
     }
 }

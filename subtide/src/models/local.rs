@@ -5,7 +5,7 @@ use std::{fmt, fs, io, path::Path};
 use indicatif::HumanBytes;
 use serde::Deserialize;
 use shared::models::ENV_STT_MODEL;
-use translation_worker::config::ENV_MODEL as ENV_TRANSLATION_MODEL;
+use translation_worker::config::{ENV_MODEL as ENV_TRANSLATION_MODEL, ENV_MODELS as ENV_TRANSLATION_MODELS};
 
 /// A model on this machine, shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +51,13 @@ pub(super) fn models(dir: &Path) -> io::Result<Vec<LocalModel>> {
     Ok(models)
 }
 
-/// The key of the environment that chooses a model of this kind.
-pub(super) fn key_for(directory: &Path) -> Option<&'static str> {
+/// What to put into the environment to choose the model `name` in `directory`.
+pub(super) fn setting_for(directory: &Path, name: &str) -> Option<String> {
     match kind(directory)?.as_str() {
-        "whisper" => Some(ENV_STT_MODEL),
-        "marian" => Some(ENV_TRANSLATION_MODEL),
+        "whisper" => Some(format!("{ENV_STT_MODEL}={name}")),
+        "marian" => Some(format!("{ENV_TRANSLATION_MODEL}={name}")),
+        // One for all languages.
+        "m2m_100" | "t5" | "mt5" => Some(format!("{ENV_TRANSLATION_MODELS}=*={name}")),
         _ => None,
     }
 }

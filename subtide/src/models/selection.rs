@@ -3,7 +3,7 @@
 use super::hub::HubFile;
 
 /// Wanted where they are there: settings, tokenizers and vocabularies.
-const SMALL_FILES: [&str; 8] = [
+const SMALL_FILES: [&str; 11] = [
     "config.json",
     "generation_config.json",
     "preprocessor_config.json",
@@ -12,10 +12,22 @@ const SMALL_FILES: [&str; 8] = [
     "vocab.json",
     "source.spm",
     "target.spm",
+    "target_vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
 ];
-const WEIGHTS: &str = "model.safetensors";
-const SHARD_INDEX: &str = "model.safetensors.index.json";
-const PICKLED_WEIGHTS: &str = "pytorch_model.bin";
+/// Formats of weights, the best first: the file, or else shards with their index.
+const WEIGHTS: [Format; 2] = [
+    Format { whole: "model.safetensors", index: "model.safetensors.index.json", shard: ("model-", ".safetensors") },
+    Format { whole: "pytorch_model.bin", index: "pytorch_model.bin.index.json", shard: ("pytorch_model-", ".bin") },
+];
+
+struct Format {
+    whole: &'static str,
+    index: &'static str,
+    /// What the names of shards begin and end with, around their numbers.
+    shard: (&'static str, &'static str),
+}
 
 /// Why a model on the hub is of no use here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,29 +47,39 @@ pub enum SelectionError {
         /// The model.
         model: String,
     },
-    /// Only the pickle format.
-    #[error(
-        "{model} has its weights only as pytorch_model.bin, which Subtide cannot load yet; if the model's page shows a \
-         pull request N that adds model.safetensors, use `--revision refs/pr/N`, or convert it with the transformers \
-         library: AutoModel.from_pretrained(..).save_pretrained(..)"
-    )]
-    OnlyPickled {
-        /// The model.
-        model: String,
-    },
     /// No weights at all.
-    #[error("{model} has no weights (neither model.safetensors nor shards of it)")]
+    #[error(
+        "{model} has no weights Subtide can load (model.safetensors, pytorch_model.bin, or shards of either){}",
+        if ggufs.is_empty() { String::new() } else { format!("; with --gguf it can be one of {}", ggufs.join(", ")) }
+    )]
     NoWeights {
         /// The model.
         model: String,
+        /// The GGUF files it has.
+        ggufs: Vec<String>,
+    },
+    /// It has not the file that was asked for.
+    #[error("{model} has no {file}; it has {}", if ggufs.is_empty() { "no GGUF file".to_owned() } else { ggufs.join(", ") })]
+    NoGguf {
+        /// The model.
+        model: String,
+        /// The file asked for.
+        file: String,
+        /// The GGUF files it has.
+        ggufs: Vec<String>,
     },
 }
 
-/// The files to get, small ones first, so that a directory with weights is a whole one.
+/// The files to get, small ones first, so that a directory with weights is a whole one. `gguf` names a file to take
+/// instead of the other weights.
 ///
 /// # Errors
 /// When a name is unsafe, or the model could not be loaded.
-pub(super) fn select<'a>(model: &str, files: &'a [HubFile]) -> Result<Vec<&'a HubFile>, SelectionError> {
+pub(super) fn select<'a>(
+    model: &str,
+    files: &'a [HubFile],
+    gguf: Option<&str>,
+) -> Result<Vec<&'a HubFile>, SelectionError> {
     let model = model.to_owned();
     if let Some(bad) = files.iter().find(|file| is_unsafe(&file.name)) {
         return Err(SelectionError::UnsafeName { model, file: bad.name.clone() });
@@ -67,26 +89,38 @@ pub(super) fn select<'a>(model: &str, files: &'a [HubFile]) -> Result<Vec<&'a Hu
         return Err(SelectionError::NoConfig { model });
     }
     let mut selected: Vec<_> = SMALL_FILES.into_iter().filter_map(find).collect();
-    let shards: Vec<_> = files.iter().filter(|file| is_shard(&file.name)).collect();
-    match (find(WEIGHTS), find(SHARD_INDEX)) {
-        (Some(weights), _) => selected.push(weights),
-        (None, Some(index)) if !shards.is_empty() => {
-            selected.push(index);
-            selected.extend(shards);
-        }
-        _ if find(PICKLED_WEIGHTS).is_some() => return Err(SelectionError::OnlyPickled { model }),
-        _ => return Err(SelectionError::NoWeights { model }),
+    let top_gguf = |name: &str| name.ends_with(".gguf") && !name.contains('/');
+    let ggufs = || files.iter().map(|file| file.name.clone()).filter(|name| top_gguf(name)).collect();
+    if let Some(file) = gguf {
+        let wanted = find(file).filter(|file| top_gguf(&file.name));
+        selected.push(wanted.ok_or_else(|| SelectionError::NoGguf { model, file: file.to_owned(), ggufs: ggufs() })?);
+        return Ok(selected);
     }
+    let weights = WEIGHTS.iter().find_map(|format| format.of(files));
+    selected.extend(weights.ok_or_else(|| SelectionError::NoWeights { model, ggufs: ggufs() })?);
     Ok(selected)
 }
 
-/// `model-00001-of-00002.safetensors`, at the top.
-fn is_shard(name: &str) -> bool {
-    let number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    name.strip_prefix("model-")
-        .and_then(|rest| rest.strip_suffix(".safetensors"))
-        .and_then(|rest| rest.split_once("-of-"))
-        .is_some_and(|(n, of)| number(n) && number(of))
+impl Format {
+    /// The files that hold weights in this format; `None` when there are none.
+    fn of<'a>(&self, files: &'a [HubFile]) -> Option<Vec<&'a HubFile>> {
+        let find = |name: &str| files.iter().find(|file| file.name == name);
+        if let Some(whole) = find(self.whole) {
+            return Some(vec![whole]);
+        }
+        let shards: Vec<_> = files.iter().filter(|file| self.is_shard(&file.name)).collect();
+        let index = find(self.index).filter(|_| !shards.is_empty())?;
+        Some([vec![index], shards].concat())
+    }
+
+    /// `model-00001-of-00002.safetensors`, at the top.
+    fn is_shard(&self, name: &str) -> bool {
+        let number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+        name.strip_prefix(self.shard.0)
+            .and_then(|rest| rest.strip_suffix(self.shard.1))
+            .and_then(|rest| rest.split_once("-of-"))
+            .is_some_and(|(n, of)| number(n) && number(of))
+    }
 }
 
 /// Subdirectories are usual (and never selected); what climbs or starts elsewhere is not.
@@ -107,7 +141,7 @@ mod tests {
     }
 
     fn selected(names: &[&str]) -> Result<Vec<String>, SelectionError> {
-        Ok(select("o/m", &listed(names))?.into_iter().map(|file| file.name.clone()).collect())
+        Ok(select("o/m", &listed(names), None)?.into_iter().map(|file| file.name.clone()).collect())
     }
 
     #[test]
@@ -140,11 +174,30 @@ mod tests {
     }
 
     #[test]
+    fn pickles_are_taken_where_there_is_nothing_better_and_a_gguf_file_when_asked_for() {
+        let names = ["config.json", "pytorch_model.bin", "model-q4k.gguf", "spiece.model"];
+        assert_eq!(selected(&names).unwrap(), ["config.json", "spiece.model", "pytorch_model.bin"]);
+        let shards = ["pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json", "config.json"];
+        assert_eq!(selected(&shards).unwrap(), [shards[2], shards[1], shards[0]]);
+        let files = listed(&names);
+        let gguf = select("o/m", &files, Some("model-q4k.gguf")).unwrap();
+        assert_eq!(gguf.last().map(|file| file.name.as_str()), Some("model-q4k.gguf"));
+        assert_eq!(gguf.len(), 3);
+        let error = select("o/m", &files, Some("model-q8.gguf")).unwrap_err().to_string();
+        assert!(error.contains("no model-q8.gguf; it has model-q4k.gguf"), "{error}");
+    }
+
+    #[test]
     fn a_model_that_could_not_be_loaded_is_refused() {
         let model = "o/m".to_owned();
-        let pickled = ["config.json", "pytorch_model.bin"];
-        assert_eq!(selected(&pickled), Err(SelectionError::OnlyPickled { model: model.clone() }));
-        assert_eq!(selected(&["config.json"]), Err(SelectionError::NoWeights { model: model.clone() }));
+        let none = |ggufs: &[&str]| {
+            Err(SelectionError::NoWeights {
+                model: model.clone(),
+                ggufs: ggufs.iter().map(|s| s.to_string()).collect(),
+            })
+        };
+        assert_eq!(selected(&["config.json"]), none(&[]));
+        assert_eq!(selected(&["config.json", "q4k.gguf", "old/q8.gguf"]), none(&["q4k.gguf"]));
         assert_eq!(selected(&["model.safetensors"]), Err(SelectionError::NoConfig { model }));
     }
 
