@@ -96,12 +96,17 @@ class Speech:
                 lambda: self.generate(encoded, case.batch, DECODE_SHORT)]
 
     def transcribe(self, sound, tokens):
-        """faster-whisper's own entry point, with the settings that make it do the same work."""
+        """faster-whisper's own entry point, with the settings that make it do the same work; the number of tokens."""
+        # It adds the prompt's length to max_new_tokens; CTranslate2 then generates half of that.
+        limit = 2 * tokens - len(self.prompt)
         segments, _ = self.whole.transcribe(
-            sound, language="en", beam_size=1, temperature=0.0, without_timestamps=True, max_new_tokens=tokens,
+            sound, language="en", beam_size=1, temperature=0.0, without_timestamps=True, max_new_tokens=limit,
             suppress_blank=False, suppress_tokens=[], condition_on_previous_text=False,
             compression_ratio_threshold=None, log_prob_threshold=None, no_speech_threshold=None)
-        return list(segments)
+        found = sum(len(segment.tokens) for segment in segments)
+        if found != tokens:
+            raise Unsupported(f"generated {found} tokens instead of {tokens}")
+        return found
 
     def tokens(self):
         """The greedy tokens of the 30 s case."""

@@ -159,9 +159,10 @@ class Session:
         for compute in COMPUTES:
             for line in self.ours.lines(compute, case, 1):
                 found[f"subtide-{compute}"] = line["tokens"]
-        failed.update({f"subtide-{how}": why for (how, name), why in self.ours.skipped.items() if name == case})
-        reference = found.get(REFERENCE, [])
-        return {"case": case, "model": self.name, "threads": self.threads, "reference": REFERENCE,
+        failed.update({f"subtide-{how}": why for (how, of), why in self.ours.skipped.items() if of == case})
+        name = REFERENCE if REFERENCE in found else next(iter(found), None)  # The first one, if --peers leaves it out.
+        reference = found.get(name, [])
+        return {"case": case, "model": self.name, "threads": self.threads, "reference": name,
                 "tokens": len(reference), "distinct": len(set(reference)), "skipped": failed,
                 "agreement": {label: _agreement(reference, tokens) for label, tokens in found.items()}}
 
@@ -185,10 +186,11 @@ class Session:
                             both["wall"] += reply["wall"]
                             both["cpu"] += reply["cpu"]
         skipped.update({f"subtide-{how}": why for (how, name), why in self.ours.skipped.items() if name == case.name})
+        result = self._result(case, ours, times, skipped)
         for key, why in skipped.items():
             if key not in self.skipped:
                 say(f"SKIPPED {key} at {case.name} on {self.name}: {why}")
-        return self._result(case, ours, times, skipped)
+        return result
 
     def _result(self, case, ours, times, skipped):
         best = min if case.better == "lower" else max
@@ -196,6 +198,9 @@ class Session:
         peers = {}
         for key, clocks in times.items():
             value, median = summary(case, clocks["wall"])
+            if min(value, median) <= 0:  # Only a difference of two times can be.
+                skipped[key] = "the noise was larger than the figure"
+                continue
             peers[key] = {"value": _round(value), "median": _round(median), "cpu": _round(summary(case, clocks["cpu"])[0]),
                           "repetitions": len(clocks["wall"]), "about": self.about[key.split(" (")[0]]}
         compute = best(mine, key=mine.get) if mine else None

@@ -1,5 +1,6 @@
 //! Translation: text in one language to text in another.
 
+mod network;
 mod tokens;
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use crate::compute::{Compute, EngineOptions};
 use crate::decode::{Decoded, Decoding, Rules, Strategy, Task};
 use crate::directory::ModelDirectory;
 use crate::error::ModelError;
-use crate::marian::Marian;
+use crate::language::Language;
 use crate::model_thread::{Answers, BatchLimits, Model, Ticket, run_all};
 use crate::text_network::TextNetwork;
 use tokens::TranslationTokens;
@@ -81,6 +82,8 @@ pub struct TranslationModel {
 /// A request under way.
 #[derive(Debug)]
 struct Job {
+    /// Forced tokens: specials, then the prefix.
+    prompt: Vec<u32>,
     prefix: Vec<u32>,
     cut: bool,
 }
@@ -95,15 +98,13 @@ impl TranslationModel {
         let generation = directory.generation()?;
         let tokens = TranslationTokens::load(&directory)?;
         let compute = Compute::open(engine)?;
-        let network = Marian::load(&directory, &compute)?;
+        let network::Loaded { network, start, end, pad } = network::load(&directory, &compute)?;
         let words = generation.bad_words_ids.iter().flatten().filter(|word| word.len() == 1).flatten();
         let listed = words.chain(generation.suppress_tokens.iter().flatten()).filter_map(|id| u32::try_from(*id).ok());
-        let (end, pad, start) =
-            (network.config().eos_token_id, network.config().pad_token_id, network.config().start());
-        let never: Vec<u32> = listed.chain([pad]).filter(|id| *id != end).collect();
+        let never: Vec<u32> = listed.chain([pad]).chain(tokens.unknown()).filter(|id| *id != end).collect();
         let rules = Rules::new(network.decoder(), end, &never, &[])?;
         Ok(Self {
-            network: Box::new(network),
+            network,
             tokens,
             rules,
             start,
@@ -151,8 +152,14 @@ impl TranslationModel {
                 self.ready.push((ticket, Ok(TranslationHypothesis::default())));
                 continue;
             }
-            let (source, job) = self.prepare(&request)?;
-            if job.prefix.len() + 1 >= self.network.decoder().max_positions() {
+            let (source, job) = match self.prepare(&request) {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    self.ready.push((ticket, Err(error)));
+                    continue;
+                }
+            };
+            if job.prompt.len() >= self.network.decoder().max_positions() {
                 // A prefix that leaves no position free: nothing can follow it.
                 self.ready.push((ticket, Ok(TranslationHypothesis { truncated: true, ..Default::default() })));
                 continue;
@@ -174,7 +181,21 @@ impl TranslationModel {
     }
 
     fn prepare(&self, request: &TranslationRequest) -> Result<(Vec<u32>, Job), ModelError> {
-        let mut source = self.tokens.source(request.text.trim())?;
+        let language = |tag: &Option<String>| tag.as_deref().and_then(Language::parse);
+        let (from, to) = (language(&request.from), language(&request.to));
+        let text = request.text.trim();
+        let mut source = match (from, to) {
+            (Some(from), Some(to)) => self.tokens.source_between(text, from, to)?,
+            _ if self.tokens.wants_languages() => {
+                let tag = request.to.as_ref().or(request.from.as_ref()).cloned().unwrap_or_else(|| "und".to_owned());
+                return Err(ModelError::Language {
+                    language: tag,
+                    known: "BCP 47 tags of source and target".to_owned(),
+                });
+            }
+            _ => self.tokens.source(text)?,
+        };
+        let first = to.map(|to| self.tokens.target_start(to)).transpose()?.flatten();
         let limit = self.max_source_tokens() - 1;
         let cut = source.len() > limit;
         source.truncate(limit);
@@ -183,7 +204,8 @@ impl TranslationModel {
             "" => Vec::new(),
             prefix => self.tokens.target(prefix)?,
         };
-        Ok((source, Job { prefix, cut }))
+        let prompt = [self.start].into_iter().chain(first).chain(prefix.iter().copied()).collect();
+        Ok((source, Job { prompt, prefix, cut }))
     }
 
     fn task(&self, source: &[u32], job: &Job) -> Task {
@@ -193,7 +215,7 @@ impl TranslationModel {
             Strategy::Greedy
         };
         Task {
-            prompt: [&[self.start], job.prefix.as_slice()].concat(),
+            prompt: job.prompt.clone(),
             fresh: job.prefix.is_empty(),
             limit: source.len() * TOKENS_PER_TOKEN + TOKENS_EXTRA,
             strategy,
@@ -256,6 +278,7 @@ impl Model for TranslationModel {
     fn warm_up(&mut self, limits: &BatchLimits) -> Result<(), ModelError> {
         let text = "One, two, three, and whatever comes after it until the sentence is as long as most are.".to_owned();
         let rows = limits.max_rows.min(limits.max_cost / text.len()).max(1);
-        self.translate(&vec![TranslationRequest { text, ..TranslationRequest::default() }; rows]).map(drop)
+        let (from, to) = (Some("en".to_owned()), Some("fr".to_owned()));
+        self.translate(&vec![TranslationRequest { text, from, to, ..TranslationRequest::default() }; rows]).map(drop)
     }
 }

@@ -10,7 +10,7 @@ use crate::directory::ModelDirectory;
 use crate::error::ModelError;
 use crate::language::Language;
 use crate::sentencepiece::SentencePiece;
-use numbering::{Numbering, vocabulary};
+use numbering::{Numbering, UNKNOWN, vocabulary};
 
 /// Text to tokens and back.
 #[derive(Debug)]
@@ -108,6 +108,16 @@ impl TranslationTokens {
         Self { layout, family }
     }
 
+    /// Whether it must be told the languages of a text.
+    pub(super) fn wants_languages(&self) -> bool {
+        self.family != Family::Marian
+    }
+
+    /// The token that stands for what the vocabulary lacks.
+    pub(super) fn unknown(&self) -> Option<u32> {
+        self.layout.id(UNKNOWN)
+    }
+
     /// Tokens of a source text, without the end token. A leading `>>xxx<<` that the vocabulary has is one token: it
     /// names the target language of a model with several.
     pub(super) fn source(&self, text: &str) -> Result<Vec<u32>, ModelError> {
@@ -122,7 +132,6 @@ impl TranslationTokens {
     ///
     /// # Errors
     /// [`ModelError::Language`] when a model with several languages lacks one of these.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the architectures with several languages, on their way"))]
     pub(super) fn source_between(&self, text: &str, from: &Language, to: &Language) -> Result<Vec<u32>, ModelError> {
         match self.family {
             Family::Nllb | Family::M2m100 => {
@@ -132,6 +141,8 @@ impl TranslationTokens {
             Family::Madlad => {
                 self.language(to)?;
                 let code = to.madlad().unwrap_or_default();
+                // What people say never becomes a mark.
+                let text = text.replace("<2", "< 2");
                 self.layout.encode(&format!("<2{code}> {text}"), false)
             }
             Family::Marian => {
@@ -145,7 +156,6 @@ impl TranslationTokens {
     ///
     /// # Errors
     /// [`ModelError::Language`] when the model lacks the language.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the architectures with several languages, on their way"))]
     pub(super) fn target_start(&self, to: &Language) -> Result<Option<u32>, ModelError> {
         match self.family {
             Family::Nllb | Family::M2m100 => self.language(to).map(Some),

@@ -8,7 +8,7 @@ use crate::language::Language;
 use crate::sentencepiece::SentencePiece;
 
 /// What SentencePiece vocabularies call a piece they lack.
-const UNKNOWN: &str = "<unk>";
+pub(super) const UNKNOWN: &str = "<unk>";
 /// Tokens that are no text.
 const SILENT: [&str; 4] = [UNKNOWN, "<s>", "</s>", "<pad>"];
 /// NLLB-200 counts as fairseq does: these come first, and pieces are one further than in the file.
