@@ -78,7 +78,7 @@ fn attention(reference: &Reference, whisper: &Whisper) {
     let mut watch = Watch::new(&heads);
     let text = reference.list("/text");
     let mut batch = decoder.batch(&whisper.sources(&rows, frames).unwrap()).unwrap();
-    decoder.forward_watched(&[text.clone()], &mut batch, Some(&mut watch)).unwrap();
+    decoder.forward_watched(std::slice::from_ref(&text), &mut batch, Some(&mut watch)).unwrap();
     let shares = Tensor::from_vec(watch.shares.concat(), (heads.len(), text.len(), frames / 2), &Device::Cpu).unwrap();
     close(reference, "attention", &shares);
 }
