@@ -10,6 +10,7 @@ use std::time::Instant;
 use kernels::Threads;
 
 use crate::compute::{Compute, EngineOptions};
+use crate::decode::{Decoding, Rules, Strategy, Task};
 use crate::decoder::{Decoder, Scores, Source};
 use crate::directory::ModelDirectory;
 use crate::error::ModelError;
@@ -25,8 +26,12 @@ const PROMPT: [u32; 4] = [50_258, 50_259, 50_359, 50_363];
 const SHORT: usize = 5;
 /// Seconds in the long ones: the whole window.
 const LONG: usize = 30;
-/// Tokens decoded of a short utterance, of a long one, and where a single step is measured.
-const TOKENS: (usize, usize, usize) = (24, 100, 32);
+/// Tokens decoded of a short utterance and of a long one.
+const TOKENS: (usize, usize) = (24, 100);
+/// A step is what a text of the second length takes more than one of the first, by the tokens between.
+const STEPS: (usize, usize) = (8, 72);
+/// Texts followed at once where beams are measured.
+const BEAMS: usize = 4;
 /// Tokens of each side of a text.
 const TEXT_TOKENS: usize = 20;
 
@@ -45,6 +50,13 @@ pub struct Figure {
     pub tokens: Vec<u32>,
 }
 
+impl Figure {
+    /// No figure, but the tokens that tell whether two engines do the same.
+    fn of_tokens(case: &str, tokens: Vec<Vec<u32>>) -> Self {
+        Self { case: case.to_owned(), unit: "tokens", best: 0.0, median: 0.0, tokens: tokens.concat() }
+    }
+}
+
 /// What to measure, and how often.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -52,13 +64,14 @@ pub struct Plan {
     pub engine: EngineOptions,
     /// Rounds of each case.
     pub rounds: usize,
-    /// Cases whose names start with one of these; empty: all.
+    /// Cases of these names, or below them (`speech` is all of speech); empty: all.
     pub cases: Vec<String>,
 }
 
 impl Plan {
     fn wants(&self, case: &str) -> bool {
-        self.cases.is_empty() || self.cases.iter().any(|prefix| case.starts_with(prefix.as_str()))
+        let below = |name: &str| case.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.cases.is_empty() || self.cases.iter().any(|name| below(name.trim_end_matches('/')))
     }
 
     /// Times `work`, after a round that does not count; figures are `of(seconds)`.
@@ -142,29 +155,33 @@ fn speech_cases(plan: &Plan, network: &Whisper, sound: &[f32]) -> Result<Vec<Fig
             (1..tokens).try_for_each(|_| text.step(decoder))?;
             Ok(text.tokens.remove(0))
         })?);
+        if seconds == LONG && plan.wants("speech/tokens") {
+            let mut text = Text::start(decoder, &network.sources(&rows, frames)?, &[PROMPT.to_vec()])?;
+            (1..tokens).try_for_each(|_| text.step(decoder))?;
+            figures.push(Figure::of_tokens("speech/tokens", text.tokens));
+        }
     }
     Ok(figures)
 }
 
-/// One step of a batch: a text of some tokens, less its first one.
+/// One step of a batch: a text of some tokens, less a shorter one.
 fn step(plan: &Plan, case: &str, decoder: &Decoder, sources: &[Source]) -> Result<Option<Figure>, ModelError> {
     let prompts = vec![PROMPT.to_vec(); sources.len()];
-    let per_token = |seconds: f64| ms(seconds) / TOKENS.2 as f64;
-    let first = plan.time(case, "ms/token", per_token, || {
-        Text::start(decoder, sources, &prompts)?;
-        Ok(Vec::new())
-    })?;
-    let whole = plan.time(case, "ms/token", per_token, || {
-        let mut text = Text::start(decoder, sources, &prompts)?;
-        (0..TOKENS.2).try_for_each(|_| text.step(decoder))?;
-        Ok(Vec::new())
-    })?;
-    let less = |whole: Figure, first: Figure| Figure {
-        best: (whole.best - first.best).max(0.0),
-        median: (whole.median - first.median).max(0.0),
-        ..whole
+    let per_token = |seconds: f64| ms(seconds) / (STEPS.1 - STEPS.0) as f64;
+    let time = |tokens: usize| {
+        plan.time(case, "ms/token", per_token, || {
+            let mut text = Text::start(decoder, sources, &prompts)?;
+            (1..tokens).try_for_each(|_| text.step(decoder))?;
+            Ok(Vec::new())
+        })
     };
-    Ok(whole.zip(first).map(|(whole, first)| less(whole, first)))
+    let (short, long) = (time(STEPS.0)?, time(STEPS.1)?);
+    let less = |long: Figure, short: Figure| Figure {
+        best: (long.best - short.best).max(0.0),
+        median: (long.median - short.median).max(0.0),
+        ..long
+    };
+    Ok(long.zip(short).map(|(long, short)| less(long, short)))
 }
 
 /// Translation: tokens a second, alone and in a batch. The directory's `rows.json` holds the source rows, lists of token
@@ -186,15 +203,42 @@ pub fn translation(plan: &Plan, dir: &Path) -> Result<Vec<Figure>, ModelError> {
         for batch in [1, 16] {
             let rows = &rows[..batch.min(rows.len())];
             let per_second = |s: f64| (batch * TEXT_TOKENS) as f64 / s;
-            figures.extend(plan.time(&format!("translation/b{batch}"), "tokens/s", per_second, || {
+            let texts = || {
                 let sources = network.sources(rows)?;
                 let mut text = Text::start(decoder, &sources, &vec![vec![start]; rows.len()])?;
                 (1..TEXT_TOKENS).try_for_each(|_| text.step(decoder))?;
-                Ok(text.tokens.remove(0))
-            })?);
+                Ok(text.tokens)
+            };
+            let case = format!("translation/b{batch}");
+            figures.extend(plan.time(&case, "tokens/s", per_second, || Ok(texts()?.remove(0)))?);
+            let rules = Rules::new(decoder, end, &[end, network.config().pad_token_id], &[])?;
+            let beams = || beams(&network, &rules, rows, start);
+            figures.extend(plan.time(&format!("{case}/beam{BEAMS}"), "tokens/s", per_second, beams)?);
+            if batch > 1 && plan.wants("translation/tokens") {
+                figures.push(Figure::of_tokens("translation/tokens", texts()?));
+            }
         }
         Ok(figures)
     })
+}
+
+/// Texts of a fixed length by beam search: the end is out of reach.
+fn beams(network: &Marian, rules: &Rules, rows: &[Vec<u32>], start: u32) -> Result<Vec<u32>, ModelError> {
+    let task = Task {
+        prompt: vec![start],
+        fresh: true,
+        limit: TEXT_TOKENS,
+        strategy: Strategy::Beam { length_penalty: 1.0 },
+        timestamps: false,
+        probe: None,
+    };
+    let requests = network.sources(rows)?.into_iter().enumerate().map(|(i, source)| (i, source, task.clone()));
+    let mut decoding = Decoding::new(BEAMS);
+    let mut done = decoding.admit(network.decoder(), rules, requests.collect())?;
+    while !decoding.is_empty() {
+        done.extend(decoding.step(network.decoder(), rules)?);
+    }
+    Ok(done.into_iter().flat_map(|(_, text)| text.tokens).collect())
 }
 
 fn on_threads<T: Send>(plan: &Plan, compute: &Compute, work: impl FnOnce() -> T + Send) -> T {

@@ -223,6 +223,7 @@ async fn text_that_was_made_up_leaves_a_final_with_what_was_committed() {
         avg_logprob: -1.5,
         no_speech_prob: 0.9,
         truncated: false,
+        ..SpeechHypothesis::default()
     };
     let (scene, model) = (Scene::new(), Scripted::new(Ok(made_up)));
     let (_worker, _stop) = scene.worker(&model, "a");

@@ -58,10 +58,12 @@ impl Model for SpeechModel {
         self.beams.clear();
     }
 
-    /// Full windows of silence, as many as fit into the limits.
+    /// Full windows of silence: on a device as many as fit into the limits, so that its memory is known to do; on a CPU,
+    /// where nothing is done lazily, one.
     fn warm_up(&mut self, limits: &BatchLimits) -> Result<(), ModelError> {
         let window = self.window_samples();
-        let rows = limits.max_rows.min(limits.max_cost / window.max(1)).max(1);
+        let most = if self.network.compute().host_precision().is_some() { 1 } else { limits.max_rows };
+        let rows = most.min(limits.max_cost / window.max(1)).max(1);
         let silence = SpeechRequest { pcm: vec![0.0; window], ..SpeechRequest::default() };
         self.transcribe(&vec![silence; rows]).map(drop)
     }

@@ -274,10 +274,11 @@ impl Model for TranslationModel {
         self.decoding.clear();
     }
 
-    /// As many texts as the limits allow, a sentence each.
+    /// A sentence: on a device as many times as the limits allow, on a CPU once.
     fn warm_up(&mut self, limits: &BatchLimits) -> Result<(), ModelError> {
         let text = "One, two, three, and whatever comes after it until the sentence is as long as most are.".to_owned();
-        let rows = limits.max_rows.min(limits.max_cost / text.len()).max(1);
+        let most = if self.on_host { 1 } else { limits.max_rows };
+        let rows = most.min(limits.max_cost / text.len()).max(1);
         let (from, to) = (Some("en".to_owned()), Some("fr".to_owned()));
         self.translate(&vec![TranslationRequest { text, from, to, ..TranslationRequest::default() }; rows]).map(drop)
     }
