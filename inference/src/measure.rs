@@ -203,7 +203,7 @@ pub fn translation(plan: &Plan, dir: &Path) -> Result<Vec<Figure>, ModelError> {
         for batch in [1, 16] {
             let rows = &rows[..batch.min(rows.len())];
             let per_second = |s: f64| (batch * TEXT_TOKENS) as f64 / s;
-            let texts = || {
+            let texts = || -> Result<Vec<Vec<u32>>, ModelError> {
                 let sources = network.sources(rows)?;
                 let mut text = Text::start(decoder, &sources, &vec![vec![start]; rows.len()])?;
                 (1..TEXT_TOKENS).try_for_each(|_| text.step(decoder))?;
