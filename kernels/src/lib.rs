@@ -1,6 +1,15 @@
 //! The arithmetic of the models on a CPU, over plain slices: packed matrix products (f32, bf16, int8), attention,
 //! normalisation and the choice of a token. The one crate where `unsafe` and `std::arch` may appear.
 //!
+//! What models call:
+//! - [`Matrix`]: weights packed once, multiplied with bias, activation, gate and residual fused in; [`Convolution`] on it
+//! - [`self_attention`] of an encoder; [`attend`] over [`KeysValues`] that grow, of a decoder
+//! - [`layer_norm`], [`rms_norm`]; [`best_of`], [`top_k`], [`log_sum_exp`]: a row of scores to a token
+//! - [`Threads`]: the team that the kernels called inside share
+//!
+//! What those are made of: `simd`, the instructions at several levels ([`Level`]) chosen at run time; `tile` and `multiply`,
+//! products in registers; `rows`, activations as words; `head`, attention of one head; `math`, exp and erf.
+//!
 //! Shapes are row-major. Inputs whose lengths do not fit the shapes panic, as slices do.
 
 #![allow(clippy::needless_range_loop, reason = "loops over the registers of a tile, which the compiler unrolls")]
