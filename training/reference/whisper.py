@@ -52,11 +52,11 @@ CASES = {
 }
 # A whole size, and deeper cuts of the large ones. distil-large-v3 has two decoder layers.
 FULL_CASES = {
-    "small": (COMMON | size(768, 12, 12, 12), MULTILINGUAL, 3),
-    "medium": (COMMON | size(1024, 16, 4, 4), MULTILINGUAL, 3),
-    "large-v3": (COMMON | size(1280, 20, 6, 6) | LARGE_V3, LARGE_V3_TOKENS, 3),
-    "large-v3-turbo": (COMMON | size(1280, 20, 6, 4) | LARGE_V3, LARGE_V3_TOKENS, 3),
-    "distil-large-v3": (COMMON | size(1280, 20, 6, 2) | LARGE_V3, LARGE_V3_TOKENS, 3),
+    "small": (COMMON | size(768, 12, 12, 12), MULTILINGUAL, 2),
+    "medium": (COMMON | size(1024, 16, 4, 4), MULTILINGUAL, 2),
+    "large-v3": (COMMON | size(1280, 20, 6, 6) | LARGE_V3, LARGE_V3_TOKENS, 2),
+    "large-v3-turbo": (COMMON | size(1280, 20, 6, 4) | LARGE_V3, LARGE_V3_TOKENS, 2),
+    "distil-large-v3": (COMMON | size(1280, 20, 6, 2) | LARGE_V3, LARGE_V3_TOKENS, 2),
 }
 
 
