@@ -120,6 +120,8 @@ def both(model, encoded, prompt, rules):
 def collect(count, attempt):
     """The first `count` clear-cut answers of `attempt(i)`, i = 0, 1, 2, …"""
     found, tried = [], 0
+    if count == 0:
+        return found
     while len(found) < count:
         answer = attempt(tried)
         tried += 1
