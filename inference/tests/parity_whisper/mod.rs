@@ -93,6 +93,9 @@ fn sequences(reference: &Reference, whisper: &Whisper, way: &Way) {
     if !way.thorough {
         sequences.truncate(FEW);
     }
+    if sequences.is_empty() {
+        return; // Of the deep cuts only numbers are known.
+    }
     let sounds: Vec<u32> = sequences.iter().map(|one| one.sound).collect();
     let (rows, frames) = features(reference, whisper, "trimmed", &sounds);
     let texts: Vec<Texts> = sequences.into_iter().map(|one| one.texts).collect();
