@@ -23,7 +23,7 @@ pub(super) struct Progress {
 
 #[derive(Debug)]
 enum Chooser {
-    Single { text: Single, sampler: Option<Sampler> },
+    Single { text: Single, sampler: Option<Box<Sampler>> },
     Beam(Box<Beam>),
 }
 
@@ -50,7 +50,7 @@ impl Progress {
         let chooser = match task.strategy {
             Strategy::Greedy => Chooser::Single { text: Single::default(), sampler: None },
             Strategy::Sample { temperature, seed } => {
-                Chooser::Single { text: Single::default(), sampler: Some(Sampler::new(seed, temperature)) }
+                Chooser::Single { text: Single::default(), sampler: Some(Box::new(Sampler::new(seed, temperature))) }
             }
             Strategy::Beam { length_penalty } => {
                 let early_stopping = EarlyStopping::default();
