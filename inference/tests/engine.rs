@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
+use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use inference::compute::{Compute, ComputeType, EngineOptions, Precision};
 use inference::decode::quality::Thresholds;
 use inference::decode::{Decoded, Decoding, Rules, Strategy, Task};
@@ -19,10 +20,12 @@ use inference::directory::ModelDirectory;
 use inference::marian::Marian;
 use inference::model_thread::Model;
 use inference::speech::{SpeechHypothesis, SpeechModel, SpeechOptions, SpeechRequest};
+use inference::t5::T5;
 use inference::text_network::TextNetwork;
+use inference::translation::{TranslationModel, TranslationOptions, TranslationRequest};
 use parity_weights::{signal, uniform};
 use tempfile::TempDir;
-use tiny_models::{write_joint_marian, write_json, write_whisper};
+use tiny_models::{write_joint_marian, write_json, write_m2m100, write_t5, write_whisper};
 
 fn directory(write: fn(&Path)) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -237,4 +240,62 @@ fn beams_of_speech_are_the_same_alone_and_in_a_batch() {
     }
     let greedy = whisper(SpeechOptions::default()).transcribe(&requests).unwrap();
     assert!(greedy.iter().zip(&together).any(|(a, b)| a.text != b.text), "more texts were looked at");
+}
+
+#[test]
+fn a_model_of_many_languages_is_told_which_and_refuses_those_it_lacks() {
+    let dir = directory(write_m2m100);
+    let mut model = TranslationModel::load(dir.path(), &EXACT, TranslationOptions::default()).unwrap();
+    let ask = |from: &str, to: &str| TranslationRequest {
+        text: "the train is late".to_owned(),
+        prefix: String::new(),
+        from: Some(from.to_owned()),
+        to: Some(to.to_owned()),
+    };
+    let answers = model.translate(&[ask("en", "es"), ask("en", "fr-CA"), ask("fr", "es")]).unwrap();
+    assert!(answers.iter().all(|answer| !answer.text.is_empty()), "{answers:?}");
+    assert_ne!(answers[0].text, answers[1].text, "the target's token comes first");
+    assert_ne!(answers[0].avg_logprob, answers[2].avg_logprob, "the source begins with its own");
+    assert!(!answers[0].text.contains("__"), "{answers:?}");
+    let error = model.translate(&[ask("en", "de")]).unwrap_err().to_string();
+    assert!(error.contains("\"de\"") && error.contains("M2M100"), "{error}");
+    let untold = TranslationRequest { to: None, ..ask("en", "es") };
+    assert!(model.translate(&[untold]).unwrap_err().to_string().contains("BCP 47"));
+    assert_eq!(model.translate(&[ask("en", "es")]).unwrap()[0], answers[0], "and goes on");
+}
+
+#[test]
+fn a_gguf_file_gives_the_network_that_safetensors_give() {
+    let plain = tempfile::tempdir().unwrap();
+    let tensors = write_t5(plain.path());
+    let logits = |dir: &Path, compute: &Compute| -> Vec<f32> {
+        let network = T5::load(&ModelDirectory::open(dir).unwrap(), compute).unwrap();
+        let mut batch = network.decoder().batch(&network.sources(&[vec![7, 9, 11, 1], vec![5, 1]]).unwrap()).unwrap();
+        let hidden = network.decoder().forward(&[vec![0, 3, 4], vec![0]], &mut batch).unwrap();
+        network.decoder().logits(&hidden).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let exact = logits(plain.path(), &Compute::candle(&Device::Cpu));
+    let most = exact.iter().fold(0f32, |most, value| most.max(value.abs()));
+    // An 8-bit block of 32 weights is off by at most 1/254 of its largest.
+    for (kind, allowed) in [(GgmlDType::F32, 1e-5), (GgmlDType::Q8_0, 0.03)] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(plain.path().join("config.json"), dir.path().join("config.json")).unwrap();
+        let packed: Vec<(String, QTensor)> = tensors
+            .iter()
+            .map(|(name, tensor)| {
+                // Vectors and narrow tables are left as they are, as the tools that write such files do.
+                let wide = tensor.rank() == 2 && tensor.dims()[1] % 32 == 0;
+                let kind = if wide { kind } else { GgmlDType::F32 };
+                (name.clone(), QTensor::quantize(tensor, kind).unwrap())
+            })
+            .collect();
+        let list: Vec<(&str, &QTensor)> = packed.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let mut file = std::fs::File::create(dir.path().join("model.gguf")).unwrap();
+        gguf_file::write(&mut file, &[], &list).unwrap();
+        for (way, compute) in ways() {
+            let found = logits(dir.path(), &compute);
+            let off = exact.iter().zip(&found).fold(0f32, |off, (a, b)| off.max((a - b).abs())) / most;
+            assert!(off <= allowed, "{kind:?} with {way} is off by {off} of the greatest logit");
+        }
+    }
 }

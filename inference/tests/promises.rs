@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there and then")]
 
 mod parity_weights;
+#[allow(dead_code, reason = "other tests use more of it")]
 mod tiny_models;
 
 use inference::compute::{ComputeType, EngineOptions};

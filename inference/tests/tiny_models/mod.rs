@@ -101,6 +101,83 @@ pub(crate) fn write_joint_marian(dir: &Path) {
     write_marian(dir, vocabulary.len(), (0, 2));
 }
 
+/// Writes a model of many languages with one `tokenizer.json`, a letter a token: M2M100 with English, Spanish and French.
+pub(crate) fn write_m2m100(dir: &Path) {
+    let letters = "▁abcdefghijklmnopqrstuvwxyz.,".chars().map(String::from);
+    let names = ["<s>", "<pad>", "</s>", "<unk>"].map(String::from).into_iter().chain(letters);
+    let vocabulary: BTreeMap<String, u32> = names.zip(0..).collect();
+    let languages = ["__en__", "__es__", "__fr__"];
+    let special = |(i, token): (usize, &&str)| {
+        json!({
+            "id": vocabulary.len() + i, "content": token, "special": true,
+            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        })
+    };
+    let metaspace = json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true });
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": languages.iter().enumerate().map(special).collect::<Vec<_>>(),
+        "pre_tokenizer": metaspace, "decoder": metaspace,
+        "model": { "type": "BPE", "unk_token": "<unk>", "vocab": vocabulary, "merges": [] },
+    });
+    write_json(dir, "tokenizer.json", &tokenizer);
+    let tokens = vocabulary.len() + languages.len();
+    let config = json!({
+        "model_type": "m2m_100", "d_model": WIDTH, "encoder_layers": LAYERS, "encoder_attention_heads": 4,
+        "encoder_ffn_dim": INNER, "decoder_layers": LAYERS, "decoder_attention_heads": 4, "decoder_ffn_dim": INNER,
+        "vocab_size": tokens, "max_position_embeddings": 64, "activation_function": "relu", "scale_embedding": true,
+        "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2,
+    });
+    write_json(dir, "config.json", &config);
+    let mut shapes = shapes_of_layers();
+    shapes.insert("model.shared.weight".to_owned(), vec![tokens, WIDTH]);
+    for side in ["encoder", "decoder"] {
+        shapes.insert(format!("model.{side}.layer_norm.weight"), vec![WIDTH]);
+        shapes.insert(format!("model.{side}.layer_norm.bias"), vec![WIDTH]);
+    }
+    write_weights(dir, &shapes);
+}
+
+/// Writes the configuration of a T5 with gated blocks and its weights, which are returned; no tokenizer.
+pub(crate) fn write_t5(dir: &Path) -> HashMap<String, Tensor> {
+    const HEADS: usize = 2;
+    const SIZE: usize = 32;
+    const TOKENS: usize = 96;
+    let width = 64;
+    let config = json!({
+        "model_type": "t5", "d_model": width, "d_kv": SIZE, "d_ff": 2 * width, "num_layers": LAYERS,
+        "num_decoder_layers": LAYERS, "num_heads": HEADS, "vocab_size": TOKENS, "feed_forward_proj": "gated-gelu",
+        "relative_attention_num_buckets": 32, "tie_word_embeddings": false, "pad_token_id": 0, "eos_token_id": 1,
+    });
+    write_json(dir, "config.json", &config);
+    let mut shapes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    shapes.insert("shared.weight".to_owned(), vec![TOKENS, width]);
+    shapes.insert("lm_head.weight".to_owned(), vec![TOKENS, width]);
+    for (side, attentions) in [("encoder", &["SelfAttention"][..]), ("decoder", &["SelfAttention", "EncDecAttention"])]
+    {
+        shapes.insert(format!("{side}.final_layer_norm.weight"), vec![width]);
+        let bias = format!("{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+        shapes.insert(bias, vec![32, HEADS]);
+        for layer in (0..LAYERS).map(|i| format!("{side}.block.{i}.layer")) {
+            for (i, attention) in attentions.iter().enumerate() {
+                for part in ["q", "k", "v"] {
+                    shapes.insert(format!("{layer}.{i}.{attention}.{part}.weight"), vec![HEADS * SIZE, width]);
+                }
+                shapes.insert(format!("{layer}.{i}.{attention}.o.weight"), vec![width, HEADS * SIZE]);
+                shapes.insert(format!("{layer}.{i}.layer_norm.weight"), vec![width]);
+            }
+            let last = attentions.len();
+            shapes.insert(format!("{layer}.{last}.layer_norm.weight"), vec![width]);
+            for wide in ["wi_0", "wi_1"] {
+                shapes.insert(format!("{layer}.{last}.DenseReluDense.{wide}.weight"), vec![2 * width, width]);
+            }
+            shapes.insert(format!("{layer}.{last}.DenseReluDense.wo.weight"), vec![width, 2 * width]);
+        }
+    }
+    write_weights(dir, &shapes);
+    shapes.iter().map(|(name, shape)| (name.clone(), tensor(name, shape))).collect()
+}
+
 /// Writes a model with the SentencePiece files of the parity fixtures.
 pub(crate) fn write_spm_marian(dir: &Path) {
     for file in ["source.spm", "target.spm", "vocab.json"] {

@@ -15,7 +15,10 @@ use super::{
     goals::engine as goal,
     pipeline::{build, counted_tests},
 };
-use crate::workspace::{line, on_path, run, say};
+use crate::{
+    training,
+    workspace::{line, on_path, run, say},
+};
 
 /// Runs every peer and this engine on the same checkpoints; installs what it needs.
 const PEERS: &str = "benches/peers/run.py";
@@ -32,11 +35,20 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 fn parity(context: &Context) -> anyhow::Result<Vec<Figure>> {
+    // The larger cases are computed on the spot by the reference itself.
+    let (python, without) = match training::plan(context.workspace)? {
+        training::Plan::Run(python) => (Some(python), None),
+        training::Plan::Skip(reason) => (None, Some(reason)),
+    };
     let test = |name: &str| {
-        let arguments = ["test", "--package", "inference", "--test", name, "--", "--include-ignored"];
-        counted_tests(context.workspace.cargo(arguments), &format!("tests of inference/tests/{name}.rs"))
+        let mut command = context.workspace.cargo(["test", "--package", "inference", "--test", name, "--"]);
+        if let Some(python) = &python {
+            command.arg("--include-ignored").env("PYTHON", python);
+        }
+        counted_tests(command, &format!("tests of inference/tests/{name}.rs"))
     };
     let mut figures = ["parity", "tokens", "decode"].map(test).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    figures.extend(without.map(|reason| Figure::not_proven("more layers and whole vocabularies", reason)));
     figures.push(if on_path("nvidia-smi") {
         let mut command =
             context.workspace.cargo(["test", "--release", "--package", "inference", "--features", "cuda"]);
