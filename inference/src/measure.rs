@@ -26,6 +26,8 @@ const PROMPT: [u32; 4] = [50_258, 50_259, 50_359, 50_363];
 const SHORT: usize = 5;
 /// Seconds in the long ones: the whole window.
 const LONG: usize = 30;
+/// Windows the encoder is measured at, in seconds.
+const BUCKETS: [usize; 5] = [SHORT, 10, 15, 20, LONG];
 /// Tokens decoded of a short utterance and of a long one.
 const TOKENS: (usize, usize) = (24, 100);
 /// A step is what a text of the second length takes more than one of the first, by the tokens between.
@@ -130,15 +132,19 @@ fn speech_cases(plan: &Plan, network: &Whisper, sound: &[f32]) -> Result<Vec<Fig
     let mut mel = LogMel::new(network.config().num_mel_bins);
     let decoder = network.decoder();
     let mut figures = Vec::new();
+    for seconds in BUCKETS {
+        let frames = seconds * SAMPLE_RATE / HOP;
+        let rows = [mel.compute(&sound[..sound.len().min(seconds * SAMPLE_RATE)], frames)];
+        figures.extend(plan.time(&format!("speech/encode/{seconds}s"), "ms", ms, || {
+            network.encode(&rows, frames)?;
+            Ok(Vec::new())
+        })?);
+    }
     for (seconds, tokens) in [(SHORT, TOKENS.0), (LONG, TOKENS.1)] {
         let frames = seconds * SAMPLE_RATE / HOP;
         let pcm = &sound[..sound.len().min(seconds * SAMPLE_RATE)];
         let features = mel.compute(pcm, frames);
         let rows = [features];
-        figures.extend(plan.time(&format!("speech/encode/{seconds}s"), "ms", ms, || {
-            network.encode(&rows, frames)?;
-            Ok(Vec::new())
-        })?);
         for batch in [1, 8, 16, 32] {
             let name = if batch == 1 { "decode".to_owned() } else { format!("decode{batch}") };
             let case = format!("speech/{name}/{seconds}s");

@@ -4,7 +4,9 @@
 #![cfg(feature = "cuda")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there and then")]
 
+#[allow(dead_code, reason = "other tests use more of it")]
 mod parity_reference;
+#[allow(dead_code, reason = "other tests use more of it")]
 mod parity_weights;
 
 use inference::compute::{Compute, ComputeType, EngineOptions};
@@ -15,7 +17,7 @@ use inference::mel::LogMel;
 use inference::text_network::TextNetwork;
 use inference::whisper::Whisper;
 use parity_reference::Reference;
-use parity_weights::signal;
+use parity_weights::sound;
 
 const SAMPLES: usize = 51_200;
 
@@ -40,7 +42,7 @@ fn compare(what: &str, compute: ComputeType, exact: &[f32], found: &[f32]) {
 fn whisper_logits(directory: &ModelDirectory, compute: &Compute, prompt: &[u32]) -> Vec<f32> {
     let whisper = Whisper::load(directory, compute).unwrap();
     let frames = 3_000;
-    let sources = whisper.sources(&[LogMel::new(80).compute(&signal(SAMPLES), frames)], frames).unwrap();
+    let sources = whisper.sources(&[LogMel::new(80).compute(&sound(0, SAMPLES), frames)], frames).unwrap();
     let mut batch = whisper.decoder().batch(&sources).unwrap();
     let hidden = whisper.decoder().forward(&[prompt.to_vec()], &mut batch).unwrap();
     let logits = whisper.decoder().logits(&hidden).unwrap();
@@ -60,20 +62,20 @@ fn marian_logits(directory: &ModelDirectory, compute: &Compute, sources: &[Vec<u
 fn a_gpu_agrees_with_the_cpu() {
     let exact = Compute::open(&EngineOptions { compute: ComputeType::F32, ..EngineOptions::default() }).unwrap();
     let types = [ComputeType::F32, ComputeType::Bf16, ComputeType::F16];
-    let reference = Reference::load("whisper");
+    let reference = Reference::case("whisper", "tiny");
     let dir = tempfile::tempdir().unwrap();
     reference.write_model(dir.path());
     let directory = ModelDirectory::open(dir.path()).unwrap();
-    let prompt = reference.list("/prompt");
+    let prompt = reference.list("/text");
     let cpu = whisper_logits(&directory, &exact, &prompt);
     for compute in types {
         compare("whisper", compute, &cpu, &whisper_logits(&directory, &on_gpu(compute), &prompt));
     }
-    let reference = Reference::load("marian");
+    let reference = Reference::case("marian", "opus-mt");
     let dir = tempfile::tempdir().unwrap();
     reference.write_model(dir.path());
     let directory = ModelDirectory::open(dir.path()).unwrap();
-    let sources: Vec<Vec<u32>> = serde_json::from_value(reference.at("/sources").clone()).unwrap();
+    let sources: Vec<Vec<u32>> = reference.read("/sources");
     let cpu = marian_logits(&directory, &exact, &sources);
     for compute in types {
         compare("marian", compute, &cpu, &marian_logits(&directory, &on_gpu(compute), &sources));

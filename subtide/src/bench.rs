@@ -33,7 +33,7 @@ pub struct EngineArgs {
     /// cpu, cuda, cuda:N or metal.
     #[arg(long, default_value_t = DeviceChoice::default())]
     pub device: DeviceChoice,
-    /// auto, int8, bf16, f16 or f32.
+    /// auto, int8, bf16, f16, f32 or tf32.
     #[arg(long, default_value_t = ComputeType::default())]
     pub compute: ComputeType,
     /// CPU threads; 0: as many as there are cores.

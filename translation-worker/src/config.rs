@@ -28,7 +28,7 @@ pub const ENV_BEAM_SIZE: &str = "TRANSLATION_BEAM_SIZE";
 pub const MAX_BEAM_SIZE: usize = 16;
 /// `DEVICE`: `cpu`, `cuda`, `cuda:N` or `metal`.
 pub const ENV_DEVICE: &str = "DEVICE";
-/// `COMPUTE_TYPE`: `auto`, `int8`, `bf16`, `f16` or `f32`.
+/// `COMPUTE_TYPE`: `auto`, `int8`, `bf16`, `f16`, `f32` or `tf32`.
 pub const ENV_COMPUTE_TYPE: &str = "COMPUTE_TYPE";
 /// `CPU_THREADS`: threads of each model on a CPU; 0 means as many as there are cores.
 pub const ENV_CPU_THREADS: &str = "CPU_THREADS";
