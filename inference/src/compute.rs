@@ -53,6 +53,9 @@ impl FromStr for ComputeType {
     }
 }
 
+/// Threads of a model that is told no number: with more, a step of decoding is too short to be shared.
+pub const MOST_THREADS: usize = 8;
+
 /// What an engine is opened with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EngineOptions {
@@ -60,7 +63,7 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// The type weights are held in.
     pub compute: ComputeType,
-    /// CPU threads; 0 means as many as there are cores.
+    /// CPU threads; 0 means as many as there are cores, at most [`MOST_THREADS`].
     pub threads: usize,
 }
 
@@ -68,7 +71,7 @@ impl EngineOptions {
     /// Threads to start.
     pub(crate) fn thread_count(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        if self.threads == 0 { cores() } else { self.threads }
+        if self.threads == 0 { cores().min(MOST_THREADS) } else { self.threads }
     }
 }
 

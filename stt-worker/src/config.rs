@@ -26,7 +26,7 @@ pub const ENV_FALLBACK: &str = "STT_FALLBACK";
 pub const ENV_DEVICE: &str = "DEVICE";
 /// `COMPUTE_TYPE`: `auto`, `int8`, `bf16`, `f16`, `f32` or `tf32`.
 pub const ENV_COMPUTE_TYPE: &str = "COMPUTE_TYPE";
-/// `CPU_THREADS`: threads of each model on a CPU; 0 means as many as there are cores.
+/// `CPU_THREADS`: threads of each model on a CPU; 0 means as many as there are cores, at most 8.
 pub const ENV_CPU_THREADS: &str = "CPU_THREADS";
 /// `WORKER_NAME`: name within the group, different for every living worker; made up when absent.
 pub const ENV_WORKER_NAME: &str = "WORKER_NAME";

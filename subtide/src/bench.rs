@@ -36,7 +36,7 @@ pub struct EngineArgs {
     /// auto, int8, bf16, f16, f32 or tf32.
     #[arg(long, default_value_t = ComputeType::default())]
     pub compute: ComputeType,
-    /// CPU threads; 0: as many as there are cores.
+    /// CPU threads; 0: as many as there are cores, at most 8.
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
     /// Rounds of each case; the best and the middle one are told.
