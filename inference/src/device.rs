@@ -37,7 +37,9 @@ impl DeviceChoice {
     }
 
     fn refused(&self, reason: &str) -> ModelError {
-        ModelError::Device { device: self.to_string(), reason: reason.to_owned() }
+        // What follows the first line is a backtrace.
+        let reason = reason.lines().next().unwrap_or_default().to_owned();
+        ModelError::Device { device: self.to_string(), reason }
     }
 }
 

@@ -12,7 +12,7 @@ pub enum ModelError {
         path: PathBuf,
     },
     /// The directory holds no weights in a format we read.
-    #[error("{} has no model.safetensors; fetch a complete model with `subtide models pull NAME`", path.display())]
+    #[error("{} has no model.safetensors, pytorch_model.bin or .gguf file; fetch a complete model with `subtide models pull NAME`", path.display())]
     NoWeights {
         /// The model directory.
         path: PathBuf,
@@ -98,7 +98,8 @@ pub enum ModelError {
 
 impl From<candle_core::Error> for ModelError {
     fn from(error: candle_core::Error) -> Self {
-        let text = error.to_string();
+        // What follows the first line is a backtrace.
+        let text = error.to_string().lines().next().unwrap_or_default().to_owned();
         // candle passes on what CUDA says: CUDA_ERROR_OUT_OF_MEMORY, CUBLAS_STATUS_ALLOC_FAILED.
         let small = text.to_ascii_lowercase();
         let full = ["out_of_memory", "out of memory", "alloc_failed"].iter().any(|word| small.contains(word));

@@ -140,6 +140,43 @@ fn a_withdrawn_request_leaves_the_others_as_they_were() {
     }
 }
 
+#[test]
+fn who_ends_at_once_or_comes_again_leaves_the_others_whole() {
+    for (way, compute) in ways() {
+        let network = marian(&compute);
+        let rules = Rules::new(network.decoder(), 0, &[0, 1, 2], &[]).unwrap();
+        let rows: Vec<Vec<u32>> = texts().into_iter().map(|(row, _)| row).collect();
+        let sources = network.sources(&rows).unwrap();
+        let alone = |i: usize, limit: usize| {
+            let mut decoding = Decoding::new(1);
+            let request = vec![(i, sources[i].clone(), task(limit, Strategy::Greedy, &[]))];
+            let mut done = decoding.admit(network.decoder(), &rules, request).unwrap();
+            while !decoding.is_empty() {
+                done.extend(decoding.step(network.decoder(), &rules).unwrap());
+            }
+            done.remove(0).1.tokens
+        };
+        let mut decoding = Decoding::new(1);
+        let mut done = Vec::new();
+        // Every time: the one that runs already, one that ends with its first token, and one that stays; then again.
+        for (round, (runs, ends, stays)) in [(0, 1, 2), (3, 4, 5), (0, 3, 1), (0, 0, 0)].into_iter().enumerate() {
+            let request =
+                |i: usize, limit: usize| ((round, i, limit), sources[i].clone(), task(limit, Strategy::Greedy, &[]));
+            done.extend(decoding.admit(network.decoder(), &rules, vec![request(runs, 7)]).unwrap());
+            done.extend(decoding.step(network.decoder(), &rules).unwrap());
+            let both = vec![request(ends, 1), request(stays, 5)];
+            done.extend(decoding.admit(network.decoder(), &rules, both).unwrap());
+            while !decoding.is_empty() {
+                done.extend(decoding.step(network.decoder(), &rules).unwrap());
+            }
+        }
+        assert_eq!(done.len(), 12, "{way}");
+        for ((round, i, limit), decoded) in done {
+            assert_eq!(decoded.tokens, alone(i, limit), "{way}, round {round}, text {i}, {limit} tokens");
+        }
+    }
+}
+
 const EXACT: EngineOptions =
     EngineOptions { device: inference::device::DeviceChoice::Cpu, compute: ComputeType::F32, threads: 2 };
 

@@ -23,7 +23,7 @@ export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90}
 if ! command -v nvcc >/dev/null; then
     home=${CUDA13_DIR:-$HOME/.cache/subtide/cuda13}
     cuda=$home/nvidia/cu13
-    if [ ! -e "$cuda/lib/stubs/libcuda.so" ]; then
+    if [ ! -e "$cuda/lib/stubs/libcuda.so.1" ]; then
         echo "bringing nvcc 13.0 into $home" >&2
         python3 -m pip install --quiet --no-deps --only-binary=:all: --no-compile --target "$home" \
             nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 \

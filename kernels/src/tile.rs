@@ -156,10 +156,11 @@ impl Tile {
                         sums[r][v] = D::dot(sums[r][v], weights[v], row);
                     }
                 }
-                b = b.add(PANEL);
+                // Behind the last step nothing is read.
+                b = b.wrapping_add(PANEL);
             }
             a = a.add(steps);
-            start = start.add(self.jump);
+            start = start.wrapping_add(self.jump);
             left -= steps;
         }
         sink.take::<R, V>(&sums);

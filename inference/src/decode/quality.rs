@@ -52,7 +52,8 @@ pub enum Verdict {
     Accept,
     /// Decode again at the next temperature; with none left, keep it.
     Retry(Reason),
-    /// Nobody speaks: keep no text, and do not try again.
+    /// Nobody speaks: what text there is was made up, and trying again would not help. Whoever asked decides; both
+    /// measures are in the answer.
     Silence,
 }
 

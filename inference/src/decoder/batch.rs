@@ -64,6 +64,8 @@ pub(crate) struct Step {
     pub(super) biases: Vec<Vec<f32>>,
     /// On a device: hides the future, the padding and what other rows have more; relative positions included.
     pub(super) mask: Option<Tensor>,
+    /// On a device: hides the padding of the sources.
+    pub(super) cross_mask: Option<Tensor>,
     limit: usize,
 }
 
@@ -101,25 +103,25 @@ impl Batch {
     /// When the device runs out of memory.
     pub fn join(&mut self, fresh: Self) -> std::result::Result<(), ModelError> {
         let share = self.share;
-        let kind = std::mem::replace(&mut self.kind, Kind::Empty);
-        self.kind = match (kind, fresh.kind) {
-            (kind, Kind::Empty) => kind,
-            (Kind::Empty, Kind::Host(fresh)) => {
+        if fresh.rows() == 0 {
+            return Ok(());
+        }
+        if self.rows() == 0 {
+            // What rows that are gone needed (long sources, many places) is given back.
+            self.kind = Kind::Empty;
+        }
+        // In place: if it fails, the rows under way are as they were.
+        match (&mut self.kind, fresh.kind) {
+            (Kind::Host(rows), Kind::Host(fresh)) => rows.join(fresh, share),
+            (Kind::Device(rows), Kind::Device(fresh)) => rows.join(&fresh)?,
+            (empty @ Kind::Empty, Kind::Host(fresh)) => {
                 let mut rows = HostBatch::new(std::iter::empty());
                 rows.join(fresh, share);
-                Kind::Host(rows)
+                *empty = Kind::Host(rows);
             }
-            (Kind::Empty, Kind::Device(fresh)) => Kind::Device(fresh.shared(share)?),
-            (Kind::Host(mut rows), Kind::Host(fresh)) => {
-                rows.join(fresh, share);
-                Kind::Host(rows)
-            }
-            (Kind::Device(mut rows), Kind::Device(fresh)) => {
-                rows.join(&fresh)?;
-                Kind::Device(rows)
-            }
-            (kind, _) => kind,
-        };
+            (empty @ Kind::Empty, Kind::Device(fresh)) => *empty = Kind::Device(fresh.shared(share)?),
+            _ => return Err(ModelError::Compute("rows of the host and of a device in one batch".to_owned())),
+        }
         self.lengths.extend(fresh.lengths.iter().flat_map(|length| std::iter::repeat_n(*length, share)));
         Ok(())
     }
@@ -166,11 +168,20 @@ impl Batch {
     pub(super) fn prepare(&self, tokens: &[Vec<u32>], heads: usize, positions: &Positions) -> Result<Step> {
         let counts: Vec<usize> = tokens.iter().map(Vec::len).collect();
         let past = self.lengths.clone();
-        let mut step =
-            Step { padded_to: None, heads, biases: Vec::new(), mask: None, limit: positions.limit(), counts, past };
+        let mut step = Step {
+            padded_to: None,
+            heads,
+            biases: Vec::new(),
+            mask: None,
+            cross_mask: None,
+            limit: positions.limit(),
+            counts,
+            past,
+        };
         if let Kind::Device(rows) = &self.kind {
             step.padded_to = Some(step.counts.iter().copied().max().unwrap_or(0));
             step.mask = rows.mask(&step, positions.relative())?;
+            step.cross_mask = rows.cross_mask()?;
         } else if let Some(bias) = positions.relative() {
             let rows = step.past.iter().zip(&step.counts);
             step.biases = rows.map(|(past, count)| bias.of(*past, *count, past + count)).collect();
@@ -190,7 +201,7 @@ impl Batch {
         match &self.kind {
             Kind::Empty => Ok(queries.clone()),
             Kind::Host(rows) => rows.attend_cross(layer, queries, step),
-            Kind::Device(rows) => rows.attend_cross(layer, queries, step.heads),
+            Kind::Device(rows) => rows.attend_cross(layer, queries, step),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Places are dense: a row that leaves is replaced by the last one, so that a step computes no row nobody waits for.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor, bail};
 
 use super::batch::{Source, SourceKind, Step};
 use super::{RelativeBias, Watch};
@@ -59,7 +59,9 @@ impl DeviceBatch {
             let steps = sources.iter().map(|source| source.layers[layer].0.dims()[2]).max().unwrap_or(0);
             let join = |part: fn(&(Tensor, Tensor)) -> &Tensor| -> Result<Tensor> {
                 let rows = sources.iter().map(|source| lengthen(part(&source.layers[layer]), steps));
-                Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?.contiguous()
+                let rows = Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?;
+                // One alone would be the source's own memory, which others may be reading.
+                if sources.len() == 1 { rows.force_contiguous() } else { rows.contiguous() }
             };
             let (cross_keys, cross_values) = (join(|pair| &pair.0)?, join(|pair| &pair.1)?);
             let (rows, heads, _, size) = cross_keys.dims4()?;
@@ -96,7 +98,8 @@ impl DeviceBatch {
             for (place, new) in [(&mut layer.cross_keys, &new.cross_keys), (&mut layer.cross_values, &new.cross_values)]
             {
                 *place = widen(&lengthen(place, steps)?, sources + more)?;
-                place.slice_set(&lengthen(new, steps)?.contiguous()?, 0, sources)?;
+                // Rows that ended at once have left their places behind the others.
+                place.slice_set(&lengthen(&new.narrow(0, 0, more)?, steps)?.contiguous()?, 0, sources)?;
             }
             for (place, new) in [(&mut layer.own_keys, &new.own_keys), (&mut layer.own_values, &new.own_values)] {
                 *place = widen(place, rows + more * share)?;
@@ -161,6 +164,9 @@ impl DeviceBatch {
 
     pub(super) fn attend_own(&self, layer: usize, projected: &Tensor, step: &Step) -> Result<Tensor> {
         let (rows, heads) = (self.rows(), step.heads);
+        if step.past.len() != rows {
+            bail!("{} rows to decode, {rows} in the batch", step.past.len());
+        }
         let cache = &self.layers[layer];
         let part = |i| heads_of(projected, rows, heads, i, 3);
         let (queries, keys, values) = (part(0)?, part(1)?, part(2)?);
@@ -180,14 +186,23 @@ impl DeviceBatch {
         attend(&queries, &all_keys.narrow(2, 0, seen)?, &all_values.narrow(2, 0, seen)?, step.mask.as_ref())
     }
 
+    fn longest(&self) -> usize {
+        self.lengths.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Hides what shorter sources lack; `None` when all are equally long.
+    pub(super) fn cross_mask(&self) -> Result<Option<Tensor>> {
+        let Some(first) = self.layers.first() else { return Ok(None) };
+        padding_mask(&self.lengths, self.longest(), first.cross_keys.device())
+    }
+
     /// The rows of one source are asked as so many steps of one row: its keys and values are not repeated.
-    pub(super) fn attend_cross(&self, layer: usize, queries: &Tensor, heads: usize) -> Result<Tensor> {
+    pub(super) fn attend_cross(&self, layer: usize, queries: &Tensor, step: &Step) -> Result<Tensor> {
         let cache = &self.layers[layer];
-        let sources = self.lengths.len();
-        let steps = cache.cross_keys.dims()[2];
-        let mask = padding_mask(&self.lengths, steps, queries.device())?;
-        let (keys, values) = (cache.cross_keys.narrow(0, 0, sources)?, cache.cross_values.narrow(0, 0, sources)?);
-        attend(&heads_of(queries, sources, heads, 0, 1)?, &keys, &values, mask.as_ref())
+        let (sources, longest) = (self.lengths.len(), self.longest());
+        let live = |all: &Tensor| all.narrow(0, 0, sources)?.narrow(2, 0, longest);
+        let queries = heads_of(queries, sources, step.heads, 0, 1)?;
+        attend(&queries, &live(&cache.cross_keys)?, &live(&cache.cross_values)?, step.cross_mask.as_ref())
     }
 
     pub(super) fn watch(&self, layer: usize, queries: &Tensor, heads: usize, watch: &mut Watch) -> Result<()> {

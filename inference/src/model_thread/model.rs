@@ -42,8 +42,8 @@ pub trait Model: Send + 'static {
     /// Forgets all requests.
     fn reset(&mut self);
 
-    /// Runs once at the largest batch with made-up input, so that no caller waits for what is done lazily, and too
-    /// large a batch is found out before the first caller comes.
+    /// Runs once with made-up input, the largest batch that is taken in at once, so that no caller waits for what is done
+    /// lazily, and too large a batch is found out before the first caller comes.
     ///
     /// # Errors
     /// When the model does not work on this machine.

@@ -36,6 +36,8 @@ pub(super) struct ModelThread<M: Model> {
     next_ticket: Ticket,
     /// Most requests under way, at present: less than the limit after the device ran out of memory.
     rows: usize,
+    /// The same, as far as memory goes: less than the limit only after the device ran out of it.
+    room: usize,
     /// Steps since that was last changed.
     steady: usize,
 }
@@ -52,6 +54,7 @@ impl<M: Model> ModelThread<M> {
             again: VecDeque::new(),
             next_ticket: 0,
             rows,
+            room: rows,
             steady: 0,
         }
     }
@@ -106,17 +109,30 @@ impl<M: Model> ModelThread<M> {
                 add(&self.counters.rows, batch.len());
                 self.under_way.extend((first..).zip(batch));
             }
-            Err(ModelError::OutOfMemory(reason)) if batch.len() + self.under_way.len() > 1 => {
+            Err(Failure::Panic) => {
+                // What it left behind is not known: all begin anew, whoever came last in a smaller batch.
+                self.model.reset();
+                let mut jobs: Vec<(Ticket, Job<M>)> = self.under_way.drain().collect();
+                jobs.sort_by_key(|(ticket, _)| *ticket);
+                if let [_] = batch.as_slice() {
+                    batch.drain(..).for_each(|job| self.fail(job, panicked()));
+                } else {
+                    self.shrink(batch.len());
+                }
+                batch.into_iter().rev().for_each(|job| self.again.push_front(job));
+                jobs.into_iter().rev().for_each(|(_, job)| self.again.push_front(job));
+            }
+            Err(Failure::Error(ModelError::OutOfMemory(reason))) if batch.len() + self.under_way.len() > 1 => {
                 self.halve(&reason, batch.len() + self.under_way.len());
                 batch.into_iter().rev().for_each(|job| self.again.push_front(job));
             }
-            Err(error) if batch.len() > 1 => {
+            Err(Failure::Error(error)) if batch.len() > 1 => {
                 tracing::warn!(%error, rows = batch.len(), "a batch was refused; its requests go in one by one");
                 for job in batch {
                     self.admit(vec![job]);
                 }
             }
-            Err(error) => batch.drain(..).for_each(|job| self.fail(job, error.clone())),
+            Err(Failure::Error(error)) => batch.drain(..).for_each(|job| self.fail(job, error.clone())),
         }
     }
 
@@ -134,7 +150,8 @@ impl<M: Model> ModelThread<M> {
         }
         match outcome {
             Ok(answers) => self.answer(answers, rows),
-            Err(error) => self.start_over(&error),
+            Err(Failure::Error(error)) => self.start_over(&error),
+            Err(Failure::Panic) => self.start_over(&panicked()),
         }
     }
 
@@ -151,6 +168,7 @@ impl<M: Model> ModelThread<M> {
         self.steady += 1;
         if self.rows < self.limits.max_rows && self.steady >= STEPS_TO_GROW {
             self.rows += 1;
+            self.room = self.room.max(self.rows);
             self.steady = 0;
         }
     }
@@ -160,8 +178,12 @@ impl<M: Model> ModelThread<M> {
         self.model.reset();
         let mut jobs: Vec<(Ticket, Job<M>)> = self.under_way.drain().collect();
         jobs.sort_by_key(|(ticket, _)| *ticket);
-        if let [_] = jobs.as_slice() {
+        if jobs.len() < 2 {
             jobs.drain(..).for_each(|(_, job)| self.fail(job, error.clone()));
+            if !matches!(error, ModelError::OutOfMemory(_)) && self.room == self.limits.max_rows.max(1) {
+                // The culprit is found, and memory was never short: batches may be whole again.
+                self.rows = self.room;
+            }
             return;
         }
         match error {
@@ -176,6 +198,7 @@ impl<M: Model> ModelThread<M> {
 
     fn halve(&mut self, reason: &str, rows: usize) {
         self.shrink(rows);
+        self.room = self.rows;
         add(&self.counters.halved, 1);
         tracing::warn!(reason, rows, now = self.rows, "the device is out of memory; going on with smaller batches");
     }
@@ -191,7 +214,20 @@ impl<M: Model> ModelThread<M> {
     }
 }
 
-/// Runs the model; a panic becomes an error, so that one bad request does not take the thread with it.
-fn guarded<T>(work: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(ModelError::Compute("the model panicked".to_owned())))
+/// Why the model did not do what it was asked.
+enum Failure {
+    Error(ModelError),
+    Panic,
+}
+
+fn panicked() -> ModelError {
+    ModelError::Compute("the model panicked".to_owned())
+}
+
+/// Runs the model; a panic is told apart, so that one bad request does not take the thread with it.
+fn guarded<T>(work: impl FnOnce() -> Result<T, ModelError>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(outcome) => outcome.map_err(Failure::Error),
+        Err(_) => Err(Failure::Panic),
+    }
 }

@@ -58,8 +58,8 @@ impl Model for SpeechModel {
         self.beams.clear();
     }
 
-    /// Full windows of silence: on a device as many as fit into the limits, so that its memory is known to do; on a CPU,
-    /// where nothing is done lazily, one.
+    /// Full windows of silence: on a device as many as are taken in at once, so that the encoder's largest batch is known
+    /// to fit; on a CPU, where nothing is done lazily, one.
     fn warm_up(&mut self, limits: &BatchLimits) -> Result<(), ModelError> {
         let window = self.window_samples();
         let most = if self.network.compute().host_precision().is_some() { 1 } else { limits.max_rows };
