@@ -94,7 +94,8 @@ fn training_smoke(workspace: &Workspace) -> anyhow::Result<Option<String>> {
         Plan::Run(python) => python,
         Plan::Skip(reason) => return Ok(Some(reason)),
     };
-    let test = ["test", "--package", "tests", "--test", "training_smoke", "--", "--ignored", "--nocapture"];
+    // Of the whole workspace: a package alone has other features, and would build the dependencies a second time.
+    let test = ["test", "--workspace", "--test", "training_smoke", "--", "--ignored", "--nocapture"];
     std::io::stdout().flush()?;
     run(workspace.cargo(test).env("SUBTIDE_PYTHON", python)).map(|()| None)
 }
