@@ -265,11 +265,7 @@ impl Text {
     fn start(decoder: &Decoder, sources: &[Source], prompts: &[Vec<u32>]) -> Result<Self, ModelError> {
         let mut batch = decoder.batch(sources)?;
         let hidden = decoder.forward(prompts, &mut batch)?;
-        let ends = prompts.iter().scan(0, |end, prompt| {
-            *end += prompt.len();
-            Some(*end - 1)
-        });
-        let hidden = crate::decoder::pick(&hidden, &ends.collect::<Vec<_>>())?;
+        let hidden = crate::decoder::pick_last(&hidden, prompts)?;
         let tokens = best(decoder, decoder.scores(&hidden)?)?;
         Ok(Self { batch, tokens: tokens.into_iter().map(|token| vec![token]).collect() })
     }

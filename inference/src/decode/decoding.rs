@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::choice::{Progress, Turn, best_on_device};
 use super::rules::Rules;
-use crate::decoder::{Batch, Decoder, Scores, Source, pick};
+use crate::decoder::{Batch, Decoder, Scores, Source, pick, pick_last};
 use crate::error::ModelError;
 
 /// How a text is chosen.
@@ -115,11 +115,7 @@ impl<K> Decoding<K> {
         let prompts: Vec<Vec<u32>> = requests.iter().map(|(.., task)| task.prompt.clone()).collect();
         let hidden = decoder.forward(&prompts, &mut fresh)?;
         let probed = probe(decoder, &hidden, &requests)?;
-        let ends = prompts.iter().scan(0, |end, prompt| {
-            *end += prompt.len();
-            Some(*end - 1)
-        });
-        let scores = decoder.scores(&pick(&hidden, &ends.collect::<Vec<_>>())?)?;
+        let scores = decoder.scores(&pick_last(&hidden, &prompts)?)?;
         let mut arrived: Vec<(K, Progress)> = Vec::with_capacity(requests.len());
         for ((key, _, task), probed) in requests.into_iter().zip(probed) {
             let room = task.limit.clamp(1, limit - task.prompt.len());
@@ -187,19 +183,12 @@ fn probe<K>(decoder: &Decoder, hidden: &Tensor, requests: &[(K, Source, Task)]) 
         return Ok(answers);
     }
     let vocabulary = decoder.vocabulary();
-    let scores = host_scores(decoder.scores(&pick(hidden, &places)?)?)?;
+    let scores = decoder.scores(&pick(hidden, &places)?)?.into_host()?;
     for ((i, token), row) in asked.into_iter().zip(scores.chunks_exact(vocabulary)) {
         let score = row.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
         answers[i] = (score - kernels::log_sum_exp(row)).exp();
     }
     Ok(answers)
-}
-
-fn host_scores(scores: Scores) -> Result<Vec<f32>, ModelError> {
-    match scores {
-        Scores::Host(scores) => Ok(scores),
-        Scores::Device(scores) => Ok(crate::layers::host::values(&scores)?),
-    }
 }
 
 /// Chooses for every request; each has `rows` rows of scores.
@@ -218,7 +207,7 @@ fn choose<K>(
         let chosen = best_on_device(scores, &bans)?;
         return Ok(running.iter_mut().zip(chosen).map(|((_, row), chosen)| row.take(chosen, rules.end)).collect());
     }
-    let mut scores = host_scores(scores)?;
+    let mut scores = scores.into_host()?;
     let rows = scores.chunks_exact_mut(rows * vocabulary);
     running.iter_mut().zip(rows).map(|((_, progress), scores)| progress.choose(scores, vocabulary, rules)).collect()
 }

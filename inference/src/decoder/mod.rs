@@ -16,6 +16,7 @@ use candle_core::{Device, Result, Tensor};
 
 use crate::compute::Compute;
 use crate::error::ModelError;
+use crate::layers::host::values as host_values;
 use crate::layers::linear::{After, Part};
 use crate::layers::{BlockShape, FeedForward, Linear, Loader, Norm, Piece, Residual, StackNames};
 pub use batch::{Batch, Source};
@@ -107,6 +108,19 @@ pub enum Scores {
     Host(Vec<f32>),
     /// (rows, vocabulary) elsewhere.
     Device(Tensor),
+}
+
+impl Scores {
+    /// Rows x vocabulary on the host, wherever they are.
+    ///
+    /// # Errors
+    /// When the transfer fails.
+    pub(crate) fn into_host(self) -> Result<Vec<f32>> {
+        match self {
+            Self::Host(scores) => Ok(scores),
+            Self::Device(scores) => host_values(&scores),
+        }
+    }
 }
 
 impl Decoder {
@@ -250,6 +264,15 @@ impl Decoder {
 /// Rows `ids` of `hidden`; all of them when there are as many.
 pub(crate) fn pick(hidden: &Tensor, ids: &[usize]) -> Result<Tensor> {
     if ids.len() == hidden.dims()[0] { Ok(hidden.clone()) } else { pick_all(hidden, ids) }
+}
+
+/// Hidden states of the last token of each of `prompts`, which were run one behind the other.
+pub(crate) fn pick_last(hidden: &Tensor, prompts: &[Vec<u32>]) -> Result<Tensor> {
+    let ends = prompts.iter().scan(0, |end, prompt| {
+        *end += prompt.len();
+        Some(*end - 1)
+    });
+    pick(hidden, &ends.collect::<Vec<_>>())
 }
 
 /// Rows `ids` of `tensor`, copied.

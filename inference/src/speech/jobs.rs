@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::SpeechModel;
 use super::request::{AudioContext, SpeechHypothesis, SpeechRequest};
 use crate::decode::{Decoded, Strategy, Task};
-use crate::decoder::{Scores, Source};
+use crate::decoder::Source;
 use crate::error::ModelError;
-use crate::layers::host;
 use crate::model_thread::{Answers, BatchLimits, Model, Ticket};
 
 /// A request under way.
@@ -157,10 +156,7 @@ impl SpeechModel {
             let decoder = self.network.decoder();
             let mut batch = decoder.batch(&unsure.iter().map(|i| sources[*i].clone()).collect::<Vec<_>>())?;
             let hidden = decoder.forward(&vec![vec![self.tokens.start]; unsure.len()], &mut batch)?;
-            let scores = match decoder.scores(&hidden)? {
-                Scores::Host(scores) => scores,
-                Scores::Device(scores) => host::values(&scores)?,
-            };
+            let scores = decoder.scores(&hidden)?.into_host()?;
             heard.extend(scores.chunks_exact(decoder.vocabulary()).map(|row| likeliest(row, known)));
         }
         let mut heard = heard.into_iter();

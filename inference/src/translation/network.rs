@@ -34,25 +34,19 @@ pub(super) struct Loaded {
 pub(super) fn load(directory: &ModelDirectory, compute: &Compute) -> Result<Loaded, ModelError> {
     let kind: Kind = directory.json(CONFIG)?;
     let kind = kind.model_type.unwrap_or_else(|| "marian".to_owned());
+    // The families' configurations are types of their own, with these three under the same names.
+    macro_rules! loaded {
+        ($family:ty) => {{
+            let network = <$family>::load(directory, compute)?;
+            let config = network.config();
+            let (start, end, pad) = (config.start(), config.eos_token_id, config.pad_token_id);
+            Ok(Loaded { network: Box::new(network), start, end, pad })
+        }};
+    }
     match kind.as_str() {
-        "marian" => {
-            let network = Marian::load(directory, compute)?;
-            let config = network.config();
-            let (start, end, pad) = (config.start(), config.eos_token_id, config.pad_token_id);
-            Ok(Loaded { network: Box::new(network), start, end, pad })
-        }
-        "m2m_100" => {
-            let network = M2m100::load(directory, compute)?;
-            let config = network.config();
-            let (start, end, pad) = (config.start(), config.eos_token_id, config.pad_token_id);
-            Ok(Loaded { network: Box::new(network), start, end, pad })
-        }
-        "t5" | "mt5" => {
-            let network = T5::load(directory, compute)?;
-            let config = network.config();
-            let (start, end, pad) = (config.start(), config.eos_token_id, config.pad_token_id);
-            Ok(Loaded { network: Box::new(network), start, end, pad })
-        }
+        "marian" => loaded!(Marian),
+        "m2m_100" => loaded!(M2m100),
+        "t5" | "mt5" => loaded!(T5),
         other => {
             let reason = format!(
                 "model_type \"{other}\" does not translate here; marian (opus-mt), m2m_100 (M2M100, NLLB-200) and t5 \
