@@ -116,7 +116,7 @@ impl Dispatch {
     /// Takes in an answer and puts what may now be said into `out`.
     pub fn receive(&mut self, event: SessionEvent, out: &mut Vec<ServerMessage>) {
         match event {
-            SessionEvent::Caption(caption) => self.receive_caption(caption, out),
+            SessionEvent::Caption { caption, .. } => self.receive_caption(caption, out),
             SessionEvent::Translation(translation) => self.receive_translation(translation, out),
             SessionEvent::Gap { utterance, revision, was_final, target, from_ms, to_ms, reason } => {
                 let Some(state) = self.utterances.get_mut(&utterance) else { return };

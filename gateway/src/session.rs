@@ -338,7 +338,7 @@ impl Session {
                 return Ok(());
             }
         };
-        if let SessionEvent::Caption(caption) = &event
+        if let SessionEvent::Caption { caption, .. } = &event
             && caption.is_final
             && let Some(waited) = self.dispatch.behind(Instant::now())
         {

@@ -95,8 +95,17 @@ pub struct SpeechJob {
     pub end_ms: u64,
     /// Language spoken.
     pub source: Source,
+    /// With `auto`: the language of the session so far, which another must clearly beat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_language: Option<Language>,
     /// Languages to translate into.
     pub targets: Vec<Language>,
+    /// Whether the caption shall say when each word was spoken.
+    #[serde(default)]
+    pub words: bool,
+    /// Whether the answer shall say where in the audio the committed text ends: the utterance must soon be cut.
+    #[serde(default)]
+    pub locate: bool,
     /// Committed text so far, to force as a prefix.
     pub committed: String,
     /// Tail of the newest hypothesis, for the agreement with the next one.
@@ -151,6 +160,12 @@ pub struct TranslationState {
     pub committed: String,
     /// Tail of the newest hypothesis.
     pub tail: String,
+    /// Bytes of the committed source text whose translation is settled: whole sentences, not translated again.
+    #[serde(default)]
+    pub settled_source: usize,
+    /// Bytes of `committed` that translate them.
+    #[serde(default)]
+    pub settled: usize,
 }
 
 /// What the workers tell a session.
@@ -158,7 +173,14 @@ pub struct TranslationState {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SessionEvent {
     /// Text heard.
-    Caption(Caption),
+    Caption {
+        /// As the client gets it.
+        caption: Caption,
+        /// Where the committed text ends, milliseconds since the session's first sample; only where the job asked, and
+        /// only when something is committed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        committed_end_ms: Option<u64>,
+    },
     /// Text translated.
     Translation(Translation),
     /// No caption, or (with `target`) no translation, will come for this revision.

@@ -96,6 +96,9 @@ pub struct Start {
     /// Whether partial captions are wanted.
     #[serde(default = "yes")]
     pub partials: bool,
+    /// Whether captions shall say when each word was spoken; costs the worker a fifth more work.
+    #[serde(default)]
+    pub words: bool,
     /// Names and terms to recognise and translate in a set way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub glossary: Vec<GlossaryTerm>,
@@ -154,10 +157,12 @@ pub enum ServerMessage {
         /// Milliseconds since the session's first sample.
         audio_ms: u64,
     },
-    /// Captions come later than they should.
+    /// Captions come later than they should; once more, with `behind_ms` 0, when they no longer do.
     Lag {
         /// Age of the oldest unanswered decode, milliseconds.
         behind_ms: u64,
+        /// New audio between two partial captions at present, milliseconds; it grows while workers fall behind.
+        update_interval_ms: u64,
     },
     /// Speech that will get no caption, or no translation into `target`.
     Gap {
@@ -207,13 +212,32 @@ pub struct Caption {
     pub end_ms: u64,
     /// Language heard.
     pub language: Language,
+    /// How sure the model is of the language, 0 to 1; absent where the client named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language_probability: Option<f32>,
     /// Text that will never change again.
     pub committed: String,
     /// The unstable rest; empty when `final`.
     pub tail: String,
+    /// The words of `committed` and `tail` with their times, where `start` asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<Word>,
     /// Whether this is the last word on the utterance.
     #[serde(rename = "final")]
     pub is_final: bool,
+}
+
+/// One word of a caption and when it was spoken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Word {
+    /// The word with its punctuation, without spaces around it.
+    pub text: String,
+    /// Where it begins, milliseconds since the session's first sample.
+    pub start_ms: u64,
+    /// Where it ends, likewise.
+    pub end_ms: u64,
+    /// Mean probability of its tokens, 0 to 1.
+    pub probability: f32,
 }
 
 /// One utterance in one target language.

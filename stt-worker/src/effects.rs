@@ -20,16 +20,21 @@ pub(crate) fn of_caption(job: &SpeechJob, text: &Agreed, language: &Language) ->
     let mut effects = Effects { guard: Some(guard(job)), ..Effects::default() };
     effects.publish.push(publish(
         job,
-        &SessionEvent::Caption(Caption {
-            utterance: job.utterance,
-            revision: job.revision,
-            start_ms: job.start_ms,
-            end_ms: job.end_ms,
-            language: language.clone(),
-            committed: text.committed.clone(),
-            tail: following(&text.committed, &text.tail),
-            is_final,
-        }),
+        &SessionEvent::Caption {
+            caption: Caption {
+                utterance: job.utterance,
+                revision: job.revision,
+                start_ms: job.start_ms,
+                end_ms: job.end_ms,
+                language: language.clone(),
+                language_probability: None,
+                committed: text.committed.clone(),
+                tail: following(&text.committed, &text.tail),
+                words: Vec::new(),
+                is_final,
+            },
+            committed_end_ms: None,
+        },
     )?);
     let empty = join(&text.committed, &text.tail).is_empty();
     let changed = text.committed != job.committed || text.tail != normalise(&job.tail);

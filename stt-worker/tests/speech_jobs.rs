@@ -106,7 +106,10 @@ impl Scene {
             start_ms: 700,
             end_ms: 1700,
             source: Source::Language("en".parse().unwrap()),
+            expected_language: None,
             targets: vec!["es".parse().unwrap(), "fr".parse().unwrap()],
+            words: false,
+            locate: false,
             committed: String::new(),
             tail: String::new(),
             context: String::new(),
@@ -167,7 +170,7 @@ impl Scene {
 
     async fn caption(&self) -> Caption {
         match self.settle().await.as_slice() {
-            [SessionEvent::Caption(caption)] => caption.clone(),
+            [SessionEvent::Caption { caption, .. }] => caption.clone(),
             other => panic!("not one caption: {other:?}"),
         }
     }
@@ -245,7 +248,9 @@ async fn silence_never_reaches_the_model_and_still_gets_its_finals() {
     let finals: Vec<&SessionEvent> = events
         .iter()
         .filter(|event| match event {
-            SessionEvent::Caption(c) => c.revision == Revision(3) && c.is_final && c.committed.is_empty(),
+            SessionEvent::Caption { caption: c, .. } => {
+                c.revision == Revision(3) && c.is_final && c.committed.is_empty()
+            }
             SessionEvent::Translation(t) => t.revision == Revision(3) && t.is_final && t.committed.is_empty(),
             SessionEvent::Gap { .. } => false,
         })

@@ -73,6 +73,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         source: options.from.clone(),
         targets: options.to.clone(),
         partials: options.partials,
+        words: false,
         glossary: Vec::new(),
         resume: None,
     };

@@ -156,6 +156,7 @@ async fn show(url: &str, options: &Options, manifest: Manifest, pcm: Vec<u8>) ->
         source: "en".parse()?,
         targets: options.to.clone(),
         partials: true,
+        words: false,
         glossary: Vec::new(),
         resume: None,
     };

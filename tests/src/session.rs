@@ -25,6 +25,7 @@ pub fn start(targets: &[&str]) -> Start {
         source: shared::language::Source::Language(tag("en")),
         targets: targets.iter().map(|t| tag(t)).collect(),
         partials: true,
+        words: false,
         glossary: Vec::new(),
         resume: None,
     }

@@ -45,7 +45,8 @@ mod tests {
     use super::*;
 
     fn state(committed: &str, tail: &str) -> TranslationState {
-        TranslationState { revision: Revision(1), committed: committed.to_owned(), tail: tail.to_owned() }
+        let (committed, tail) = (committed.to_owned(), tail.to_owned());
+        TranslationState { revision: Revision(1), committed, tail, ..TranslationState::default() }
     }
 
     #[test]
@@ -72,7 +73,8 @@ mod tests {
             for (source, continuation) in &steps {
                 let text = partial(&state, source, "x", continuation);
                 prop_assert!(text.committed.starts_with(&state.committed));
-                state = TranslationState { revision: state.revision.next(), committed: text.committed, tail: text.tail };
+                let revision = state.revision.next();
+                state = TranslationState { revision, committed: text.committed, tail: text.tail, ..state };
             }
             let text = last(&state, &steps[0].1);
             prop_assert!(text.committed.starts_with(&state.committed) && text.tail.is_empty());

@@ -20,7 +20,8 @@ pub(crate) fn of_translation(job: &TranslationJob, text: Agreed, read: Option<By
         tail: following(&text.committed, &text.tail),
         is_final: job.kind == JobKind::Final,
     });
-    let state = TranslationState { revision: job.revision, committed: text.committed, tail: text.tail };
+    let (committed, tail) = (text.committed, text.tail);
+    let state = TranslationState { revision: job.revision, committed, tail, ..TranslationState::default() };
     let key = translation_key(job.session, job.utterance, &job.target);
     Ok(Effects {
         guard: Some(Guard { key: key.clone(), expected: read }),

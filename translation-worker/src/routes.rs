@@ -35,7 +35,7 @@ impl Leg {
         prefix: String,
     ) -> Result<TranslationHypothesis, TranslateError> {
         let (from, to) = (Some(self.from.clone()), Some(self.to.clone()));
-        self.translator.translate(TranslationRequest { text, prefix, from, to }).await
+        self.translator.translate(TranslationRequest { text, prefix, terms: Vec::new(), from, to }).await
     }
 }
 

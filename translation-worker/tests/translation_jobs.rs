@@ -235,7 +235,8 @@ async fn a_partial_that_was_overtaken_twice_costs_no_translation_and_a_final_alw
 async fn when_the_state_changes_during_a_translation_it_is_done_again_from_the_new_state() {
     let scene = Scene::new(&[("en-es", "'")]);
     let job = scene.caption(7, "es", "one two three four", "").await;
-    let between = TranslationState { revision: Revision(6), committed: "uno".to_owned(), tail: String::new() };
+    let between =
+        TranslationState { revision: Revision(6), committed: "uno".to_owned(), ..TranslationState::default() };
     *scene.models["en-es"].first.lock().unwrap() = Some(StateWrite {
         key: translation_key(job.session, job.utterance, &job.target),
         value: jobs::encode(&between).unwrap(),

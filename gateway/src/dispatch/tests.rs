@@ -17,16 +17,19 @@ fn entry(ms: u64) -> EntryId {
 }
 
 fn caption(utterance: u32, revision: u32, committed: &str, tail: &str, is_final: bool) -> SessionEvent {
-    SessionEvent::Caption(Caption {
+    let caption = Caption {
         utterance: UtteranceId(utterance),
         revision: Revision(revision),
         start_ms: 0,
         end_ms: 0,
         language: language("en"),
+        language_probability: None,
         committed: committed.to_owned(),
         tail: tail.to_owned(),
+        words: Vec::new(),
         is_final,
-    })
+    };
+    SessionEvent::Caption { caption, committed_end_ms: None }
 }
 
 fn translation(utterance: u32, revision: u32, target: &str, is_final: bool) -> SessionEvent {

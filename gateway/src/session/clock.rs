@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shared::wire::{ErrorCode, ServerMessage};
 
 use super::{MAX_OWED, Session, end::End, millis};
-use crate::socket::Outbox;
+use crate::{dispatch::PARTIAL_STEP_MS, socket::Outbox};
 
 /// Cloudflare closes silent connections after about 100 s; a ping every 20 s keeps them.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -59,9 +59,13 @@ impl Session {
         match behind {
             Some(behind) if due => {
                 self.last_lag = Some(now);
-                outbox.send(ServerMessage::Lag { behind_ms: millis(behind) }).await?;
+                outbox
+                    .send(ServerMessage::Lag { behind_ms: millis(behind), update_interval_ms: PARTIAL_STEP_MS })
+                    .await?;
             }
-            None if self.last_lag.take().is_some() => outbox.send(ServerMessage::Lag { behind_ms: 0 }).await?,
+            None if self.last_lag.take().is_some() => {
+                outbox.send(ServerMessage::Lag { behind_ms: 0, update_interval_ms: PARTIAL_STEP_MS }).await?
+            }
             _ => {}
         }
         Ok(())

@@ -23,7 +23,7 @@ use crate::mel::{HOP, LogMel, SAMPLE_RATE, WINDOW};
 use crate::model_thread::{Ticket, run_all};
 use crate::whisper::Whisper;
 use jobs::Job;
-pub use request::{AudioContext, SpeechHypothesis, SpeechOptions, SpeechRequest, TimedText};
+pub use request::{AudioContext, SWITCH_PROBABILITY, SpeechHypothesis, SpeechOptions, SpeechRequest, TimedText};
 use tokens::SpeechTokens;
 
 /// Frames in a second.

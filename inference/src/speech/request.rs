@@ -42,6 +42,10 @@ impl Default for SpeechOptions {
     }
 }
 
+/// Probability from which another language than the expected one is believed: a word or two in a foreign tongue, or a
+/// second of unclear speech, does not turn a session round.
+pub const SWITCH_PROBABILITY: f32 = 0.8;
+
 /// Audio to be recognised.
 #[derive(Debug, Clone, Default)]
 pub struct SpeechRequest {
@@ -49,6 +53,11 @@ pub struct SpeechRequest {
     pub pcm: Vec<f32>,
     /// Primary subtag of the language spoken; `None`: the model finds out.
     pub language: Option<String>,
+    /// Where the model finds out: the language it has been so far, kept unless another is at least as probable as
+    /// [`SWITCH_PROBABILITY`].
+    pub expected_language: Option<String>,
+    /// Words and names that are likelier than the model thinks: where the audio may hold one, its spelling is preferred.
+    pub terms: Vec<String>,
     /// Text said before this audio, may be empty. Models too small for it ignore it.
     pub prompt: String,
     /// Text this audio starts with: it is forced, and decoding goes on behind it. May be empty.

@@ -31,10 +31,21 @@ pub struct TranslationRequest {
     pub text: String,
     /// Target text the translation starts with: it is forced, and decoding goes on behind it. May be empty.
     pub prefix: String,
+    /// What words of the source must be called, where they occur.
+    pub terms: Vec<Term>,
     /// BCP 47 tag of the text's language. Models of many languages must know; others ignore it.
     pub from: Option<String>,
     /// BCP 47 tag of the translation's language. Models of many languages must know; others ignore it.
     pub to: Option<String>,
+}
+
+/// A word or name of the source and what it must be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// As it stands in the source; case does not matter.
+    pub source: String,
+    /// As it must stand in the translation.
+    pub target: String,
 }
 
 /// A translation.
