@@ -286,6 +286,7 @@ fn a_model_of_many_languages_is_told_which_and_refuses_those_it_lacks() {
     let ask = |from: &str, to: &str| TranslationRequest {
         text: "the train is late".to_owned(),
         prefix: String::new(),
+        terms: Vec::new(),
         from: Some(from.to_owned()),
         to: Some(to.to_owned()),
     };
