@@ -5,9 +5,15 @@
 //! utterance ends, whether or not a partial is still out; that partial's answer is then dropped, because the final was
 //! asked for with what was committed before it.
 //!
+//! An utterance that grows long is split where its committed text ends, at the end of a sentence if one comes in time: its
+//! final is what is committed, and the next utterance begins with its tail. So speech without a pause is captioned and
+//! translated as it goes, and nothing is cut in mid-word.
+//!
 //! Finals go out in the order of the utterances, captions and each target in a lane of their own: whoever finishes
 //! early is held back until all before it are out.
 
+mod conditions;
+mod pace;
 mod utterance;
 
 use std::{
@@ -16,14 +22,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::utterance::{Lane, TargetLane, Utterance};
+pub use self::conditions::{Closed, Conditions, Settings, Split};
+use self::{
+    pace::Pace,
+    utterance::{Asking, Carried, Heard, Lane, TargetLane, Utterance},
+};
 use shared::{
-    agreement::{append, stitch},
+    agreement::{append, ends_sentence, following, stitch},
     bus::EntryId,
     ids::{SessionId, UtteranceId},
     jobs::{JobKind, SessionEvent, SpeechJob},
     language::{Language, Source},
-    wire::{Caption, GlossaryTerm, ServerMessage, Translation},
+    wire::{Caption, ServerMessage, Translation},
 };
 
 /// New audio that makes another partial worthwhile: two updates a second are as many as people can read.
@@ -35,54 +45,60 @@ pub const PARTIAL_TIMEOUT: Duration = Duration::from_secs(6);
 /// Longest context handed to the next utterance, in bytes.
 const MAX_CONTEXT_BYTES: usize = 240;
 
-/// What can change from one utterance to the next.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// Language spoken.
-    pub source: Source,
-    /// Languages to translate into.
-    pub targets: Vec<Language>,
-    /// Terms.
-    pub glossary: Vec<GlossaryTerm>,
-}
-
-/// An utterance with nothing owed any more; its keys on the bus can go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closed {
-    /// Which.
-    pub utterance: UtteranceId,
-    /// The targets it had.
-    pub targets: Vec<Language>,
-}
-
 /// The dispatcher of one session.
 #[derive(Debug)]
 pub struct Dispatch {
     session: SessionId,
-    partials: bool,
-    final_timeout: Duration,
+    conditions: Conditions,
     settings: Settings,
     utterances: BTreeMap<UtteranceId, Utterance>,
+    pace: Pace,
     context: String,
+    /// Language of the session so far, where the client did not give it.
+    language: Option<Language>,
+    split: Option<Split>,
+    carried: Option<Carried>,
     closed: Vec<Closed>,
 }
 
 impl Dispatch {
     /// A session without utterances.
     #[must_use]
-    pub fn new(session: SessionId, partials: bool, settings: Settings, final_timeout: Duration) -> Self {
-        let (utterances, context, closed) = (BTreeMap::new(), String::new(), Vec::new());
-        Self { session, partials, final_timeout, settings, utterances, context, closed }
+    pub fn new(session: SessionId, conditions: Conditions, settings: Settings) -> Self {
+        Self {
+            session,
+            conditions,
+            settings,
+            utterances: BTreeMap::new(),
+            pace: Pace::default(),
+            context: String::new(),
+            language: None,
+            split: None,
+            carried: None,
+            closed: Vec::new(),
+        }
     }
 
-    /// Settings of the utterances opened from now on.
-    pub fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.settings
+    /// Changes the settings: languages of the utterances opened from now on, terms of all that is heard from now on.
+    pub fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        let before = self.settings.source.clone();
+        change(&mut self.settings);
+        if self.settings.source != before {
+            (self.language, self.carried) = (None, None);
+            self.context.clear();
+        }
     }
 
-    /// An utterance was opened at `start_ms`.
-    pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64) {
-        self.utterances.insert(utterance, Utterance::new(self.settings.clone(), start_ms));
+    /// An utterance was opened at `start_ms`. Where it goes on from one that was split, what was its tail is shown.
+    pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64) -> Option<ServerMessage> {
+        let mut state = Utterance::new(self.settings.clone(), start_ms);
+        let carried = self.carried.take().filter(|carried| !carried.tail.is_empty());
+        let message = carried.and_then(|Carried { tail, words, end_ms, heard }| {
+            (state.tail, state.words, state.heard) = (tail, words, heard);
+            state.shown(utterance, end_ms)
+        });
+        self.utterances.insert(utterance, state);
+        message
     }
 
     /// Audio of an open utterance up to `end_ms` is on the bus.
@@ -93,30 +109,62 @@ impl Dispatch {
         }
     }
 
-    /// An utterance was closed, all its audio appended.
-    pub fn ended(&mut self, utterance: UtteranceId) {
-        if let Some(state) = self.utterances.get_mut(&utterance) {
-            state.ended = true;
-            if state.last_entry.is_none() {
-                state.close_silently();
-            }
+    /// An utterance was closed at `end_ms`, all its audio appended; `complete` when it was split where its committed text
+    /// ends. Its tail is then taken off the screen, for the next utterance to begin with.
+    pub fn ended(&mut self, utterance: UtteranceId, end_ms: u64, complete: bool) -> Option<ServerMessage> {
+        let state = self.utterances.get_mut(&utterance)?;
+        (state.ended, state.complete, state.end_ms) = (true, complete, end_ms);
+        if state.last_entry.is_none() {
+            state.close_silently();
         }
+        if !complete {
+            return None;
+        }
+        let carried = state.carry();
+        let tail_shown = !carried.tail.is_empty();
+        self.carried = Some(carried);
+        if tail_shown { state.shown(utterance, end_ms) } else { None }
+    }
+
+    /// Where an open utterance is to be split, once.
+    pub fn take_split(&mut self) -> Option<Split> {
+        self.split.take()
     }
 
     /// The decodes to ask for now. Each is counted as asked for.
     pub fn due(&mut self, now: Instant) -> Vec<SpeechJob> {
-        let (session, partials, context) = (self.session, self.partials, self.context.clone());
-        let next = |(id, state): (&UtteranceId, &mut Utterance)| {
-            let kind = state.due_kind(partials, now)?;
-            Some(state.ask(session, *id, kind, &context, now))
+        let (partials, interval_ms) = (self.conditions.partials, self.pace.interval_ms());
+        let auto = self.settings.source == Source::Auto;
+        let asking = Asking {
+            session: self.session,
+            conditions: &self.conditions,
+            context: &self.context,
+            language: self.language.as_ref().filter(|_| auto),
+            settings: &self.settings,
         };
-        self.utterances.iter_mut().filter_map(next).collect()
+        let mut jobs = Vec::new();
+        for (id, state) in &mut self.utterances {
+            let Some(kind) = state.due_kind(partials, interval_ms, now) else { continue };
+            if let Some(at) = state.asked_at.filter(|_| kind == JobKind::Partial) {
+                self.pace.answered(now.duration_since(at)); // It was given up.
+            }
+            jobs.push(state.ask(*id, kind, &asking, now));
+        }
+        jobs
+    }
+
+    /// New audio between two partial captions at present, milliseconds.
+    #[must_use]
+    pub fn update_interval_ms(&self) -> u64 {
+        self.pace.interval_ms()
     }
 
     /// Takes in an answer and puts what may now be said into `out`.
-    pub fn receive(&mut self, event: SessionEvent, out: &mut Vec<ServerMessage>) {
+    pub fn receive(&mut self, event: SessionEvent, now: Instant, out: &mut Vec<ServerMessage>) {
         match event {
-            SessionEvent::Caption { caption, .. } => self.receive_caption(caption, out),
+            SessionEvent::Caption { caption, committed_end_ms, reset } => {
+                self.receive_caption(caption, reset, now, out).map(|id| self.consider_split(id, committed_end_ms));
+            }
             SessionEvent::Translation(translation) => self.receive_translation(translation, out),
             SessionEvent::Gap { utterance, revision, was_final, target, from_ms, to_ms, reason } => {
                 let Some(state) = self.utterances.get_mut(&utterance) else { return };
@@ -135,7 +183,7 @@ impl Dispatch {
 
     /// Gives up finals that did not come in time; each becomes a visible gap.
     pub fn expire(&mut self, now: Instant, out: &mut Vec<ServerMessage>) {
-        let timeout = self.final_timeout;
+        let timeout = self.conditions.final_timeout;
         for (id, state) in &mut self.utterances {
             let waiting = state.asked_kind == JobKind::Final && state.owes();
             if waiting && state.asked_at.is_some_and(|at| now.duration_since(at) >= timeout) {
@@ -183,23 +231,50 @@ impl Dispatch {
         self.utterances.iter().map(|(id, u)| Closed { utterance: *id, targets: u.settings.targets.clone() }).collect()
     }
 
-    fn receive_caption(&mut self, mut caption: Caption, out: &mut Vec<ServerMessage>) {
-        let Some(state) = self.utterances.get_mut(&caption.utterance) else { return };
+    /// The utterance, where the caption is a partial that was waited for.
+    fn receive_caption(
+        &mut self,
+        mut caption: Caption,
+        reset: bool,
+        now: Instant,
+        out: &mut Vec<ServerMessage>,
+    ) -> Option<UtteranceId> {
+        let state = self.utterances.get_mut(&caption.utterance)?;
         if caption.revision != state.asked || !matches!(state.caption, Lane::Open) {
-            return;
+            return None;
         }
         keep(&state.committed, &mut caption.committed);
+        state.hear(&mut caption);
+        state.reset |= reset;
         if caption.is_final {
+            if let Some(Heard { language, .. }) = state.heard.as_ref().filter(|_| !caption.committed.is_empty()) {
+                self.language = Some(language.clone());
+            }
             caption.committed.clone_into(&mut state.committed);
             state.caption = Lane::Held(Some(Box::new(ServerMessage::Caption(caption))));
-            return;
+            return None;
         }
-        state.asked_at = None;
-        let changed = caption.committed != state.committed || caption.tail != state.tail;
+        if let Some(at) = state.asked_at.take() {
+            self.pace.answered(now.duration_since(at));
+        }
+        let changed = caption.committed != state.committed || caption.tail != following(&state.committed, &state.tail);
         caption.committed.clone_into(&mut state.committed);
-        caption.tail.clone_into(&mut state.tail);
+        caption.tail.trim().clone_into(&mut state.tail);
+        caption.words.clone_into(&mut state.words);
+        let id = caption.utterance;
         if changed {
             out.push(ServerMessage::Caption(caption));
+        }
+        Some(id)
+    }
+
+    /// Splits an utterance that is long at the end of a sentence, and one that is very long behind any committed word.
+    fn consider_split(&mut self, utterance: UtteranceId, committed_end_ms: Option<u64>) {
+        let Some(state) = self.utterances.get(&utterance).filter(|state| !state.ended) else { return };
+        let Some(at_ms) = committed_end_ms else { return };
+        let long = state.end_ms.saturating_sub(state.start_ms) >= self.conditions.split_anywhere_after_ms();
+        if long || ends_sentence(&state.committed) {
+            self.split = Some(Split { utterance, at_ms });
         }
     }
 
@@ -225,7 +300,9 @@ impl Dispatch {
             match mem::take(&mut state.caption) {
                 Lane::Open => break,
                 Lane::Held(message) => {
-                    self.context = tail_of(&state.committed, MAX_CONTEXT_BYTES).to_owned();
+                    // What may be invented is not told to the model as what was said, nor is anything before it.
+                    let told = if state.reset { "" } else { tail_of(&state.committed, MAX_CONTEXT_BYTES) };
+                    told.clone_into(&mut self.context);
                     out.extend(message.map(|m| *m));
                     state.caption = Lane::Closed;
                 }

@@ -15,10 +15,9 @@ use std::{
 };
 
 use shared::{
-    audio::samples_to_ms,
     bus::{Bus, Entry, EntryId},
     ids::SessionId,
-    jobs::{self, SESSION_TTL, SessionEvent},
+    jobs::{self, SessionEvent},
     shutdown::CancellationToken,
     wire::{
         ClientMessage, EndReason, ErrorCode, Limits, MAX_MESSAGE_BYTES, MAX_TARGETS, ServerMessage, Start, WireError,
@@ -27,14 +26,13 @@ use shared::{
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::{
-    audio::{Audio, Step},
+    audio::Audio,
     end::{End, bad_order, check_glossary, check_targets, distinct, parse, too_large, unavailable},
-    store::{Patience, produce},
 };
 use crate::{
     auth::{Authenticator, Identity},
     config::GatewayConfig,
-    dispatch::{Dispatch, Settings},
+    dispatch::{Conditions, Dispatch, Settings, Split},
     mailbox::{self, Mailbox},
     metrics::Metrics,
     socket::{self, Inbound, Outbox},
@@ -170,7 +168,13 @@ impl Session {
         check_glossary(&start.glossary)?;
         let audio = Audio::new(&context.config, start.audio).map_err(|e| End::Error(ErrorCode::BadAudio, e))?;
         let settings = Settings { source: start.source, targets: distinct(start.targets), glossary: start.glossary };
-        let dispatch = Dispatch::new(id, start.partials, settings, context.config.final_timeout);
+        let conditions = Conditions {
+            partials: start.partials,
+            words: start.words,
+            max_utterance: context.config.max_utterance,
+            final_timeout: context.config.final_timeout,
+        };
+        let dispatch = Dispatch::new(id, conditions, settings);
         let inbox = context.mailbox.open(id).await.map_err(|e| unavailable(&e))?;
         let now = Instant::now();
         Ok(Self {
@@ -242,10 +246,11 @@ impl Session {
                 ClientMessage::Update { source, targets, glossary } => {
                     check_targets(targets.as_ref().map_or(0, Vec::len))?;
                     check_glossary(glossary.as_deref().unwrap_or_default())?;
-                    let settings = self.dispatch.settings_mut();
-                    settings.source = source.unwrap_or_else(|| settings.source.clone());
-                    settings.targets = targets.map_or_else(|| settings.targets.clone(), distinct);
-                    settings.glossary = glossary.unwrap_or_else(|| settings.glossary.clone());
+                    self.dispatch.change(|settings| {
+                        settings.source = source.unwrap_or_else(|| settings.source.clone());
+                        settings.targets = targets.map_or_else(|| settings.targets.clone(), distinct);
+                        settings.glossary = glossary.unwrap_or_else(|| settings.glossary.clone());
+                    });
                     Ok(())
                 }
                 ClientMessage::Finalize {} => self.finalize(outbox).await,
@@ -272,49 +277,6 @@ impl Session {
     async fn finalize(&mut self, outbox: &mut Outbox) -> Result<(), End> {
         let steps = self.audio.finalize(self.stopping);
         self.walk(steps, outbox).await
-    }
-
-    /// Carries out what the audio led to, then asks for the decodes that are due.
-    async fn walk(&mut self, steps: Vec<Step>, outbox: &mut Outbox) -> Result<(), End> {
-        for step in steps {
-            match step {
-                Step::Started { utterance, start_ms } => {
-                    self.utterances += 1;
-                    self.context.metrics.utterances.inc();
-                    self.dispatch.opened(utterance, start_ms);
-                    outbox.send(ServerMessage::SpeechStarted { utterance, start_ms }).await?;
-                }
-                Step::Append { utterance, pcm, end_ms } => {
-                    self.context.metrics.speech_ms.inc_by(samples_to_ms(pcm.len() as u64 / 2));
-                    let stream = jobs::audio_stream(self.id, utterance);
-                    let mut patience = Patience::new(self.id);
-                    let entry = loop {
-                        match self.context.bus.append(&stream, pcm.clone(), SESSION_TTL).await {
-                            Ok(entry) => break entry,
-                            Err(error) => patience.wait(error).await?,
-                        }
-                    };
-                    self.dispatch.appended(utterance, entry, end_ms);
-                }
-                Step::Ended { utterance, end_ms } => {
-                    self.dispatch.ended(utterance);
-                    outbox.send(ServerMessage::SpeechEnded { utterance, end_ms }).await?;
-                }
-                Step::Ack { audio_ms } => outbox.send(ServerMessage::Ack { audio_ms }).await?,
-            }
-        }
-        self.ask().await
-    }
-
-    async fn ask(&mut self) -> Result<(), End> {
-        for job in self.dispatch.due(Instant::now()) {
-            let produce = produce(&job).map_err(|e| End::Error(ErrorCode::Internal, e.to_string()))?;
-            let mut patience = Patience::new(self.id);
-            while let Err(error) = self.context.bus.produce(produce.clone()).await {
-                patience.wait(error).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Takes an answer from the mailbox, unless one before it may be missing: then all are read from the event stream,
@@ -345,9 +307,15 @@ impl Session {
             self.context.metrics.final_seconds.observe(waited.as_secs_f64());
         }
         let mut messages = Vec::new();
-        self.dispatch.receive(event, &mut messages);
+        self.dispatch.receive(event, Instant::now(), &mut messages);
         self.say(messages, outbox).await?;
-        self.ask().await
+        match self.dispatch.take_split() {
+            Some(Split { utterance, at_ms }) => {
+                let steps = self.audio.split(utterance, at_ms);
+                self.walk(steps, outbox).await
+            }
+            None => self.ask().await,
+        }
     }
 
     async fn say(&mut self, messages: Vec<ServerMessage>, outbox: &mut Outbox) -> Result<(), End> {

@@ -58,6 +58,34 @@ pub fn at_most(agreed: Agreed, committed: &str, words: usize) -> Agreed {
     rest
 }
 
+/// Where a sentence ends in what is new in `agreed.committed`, commits no more than up to there (the last such end); the
+/// rest goes back into the tail. For an utterance that is to be split, best between sentences.
+#[must_use]
+pub fn through_sentence(agreed: Agreed, committed: &str) -> Agreed {
+    let Some(new) = agreed.committed.strip_prefix(committed) else { return agreed };
+    let new_pieces = pieces(new);
+    let Some(last) = new_pieces.iter().rposition(|piece| ends_sentence(piece.text)) else { return agreed };
+    if last + 1 == new_pieces.len() {
+        return agreed;
+    }
+    let mut through = split_at(committed, &new_pieces, last + 1);
+    through.tail = join(&through.tail, &agreed.tail);
+    through
+}
+
+/// Whether `text` ends where a sentence does: in a full stop, question or exclamation mark of any script, quotes and
+/// brackets behind it aside; but not in a lone letter with a full stop, as initials have.
+#[must_use]
+pub fn ends_sentence(text: &str) -> bool {
+    let closing = |c: char| matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '」' | '』') || c.is_whitespace();
+    let text = text.trim_end_matches(closing);
+    if let Some(before) = text.strip_suffix('.') {
+        let word = before.rsplit(char::is_whitespace).next().unwrap_or(before);
+        return word.chars().count() > 1 && !word.contains('.') || before.ends_with('.');
+    }
+    text.ends_with(['!', '?', '…', '。', '！', '？', '।', '؟', '۔', '։', '።', '။', '។'])
+}
+
 /// `committed` and a model's `continuation` of it as one text: a leading space says that a new word begins.
 #[must_use]
 pub fn append(committed: &str, continuation: &str) -> String {
@@ -281,6 +309,25 @@ mod tests {
         assert_eq!(at_most(agreed("a b c d", "e"), "a", 2), agreed("a b c", "d e"));
         assert_eq!(at_most(agreed("a b", "e"), "a", 2), agreed("a b", "e"));
         assert_eq!(at_most(agreed("a b", ""), "a", 0), agreed("a", "b"));
+    }
+
+    #[test]
+    fn sentences_end_in_marks_of_any_script() {
+        for whole in ["It is late.", "Really?\"", "今天天气很好。", "هل أنت هنا؟", "wait...", "वह आया।"]
+        {
+            assert!(ends_sentence(whole), "{whole}");
+        }
+        for open in ["It is", "J. R. R.", "the U.S.", "", "3.", "so,"] {
+            assert!(!ends_sentence(open), "{open}");
+        }
+    }
+
+    #[test]
+    fn what_is_committed_can_stop_at_the_end_of_a_sentence() {
+        assert_eq!(through_sentence(agreed("It is late. We go", "home"), "It"), agreed("It is late.", "We go home"));
+        assert_eq!(through_sentence(agreed("It is late.", "We"), "It"), agreed("It is late.", "We"));
+        assert_eq!(through_sentence(agreed("We go home", "now"), "We"), agreed("We go home", "now"));
+        assert_eq!(through_sentence(agreed("Late. We go", "now"), "Late. We"), agreed("Late. We go", "now"));
     }
 
     #[test]

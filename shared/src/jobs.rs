@@ -106,6 +106,9 @@ pub struct SpeechJob {
     /// Whether the answer shall say where in the audio the committed text ends: the utterance must soon be cut.
     #[serde(default)]
     pub locate: bool,
+    /// Whether the committed text is all there is, because the utterance was cut behind it: nothing is left to decode.
+    #[serde(default)]
+    pub complete: bool,
     /// Committed text so far, to force as a prefix.
     pub committed: String,
     /// Tail of the newest hypothesis, for the agreement with the next one.
@@ -180,6 +183,10 @@ pub enum SessionEvent {
         /// only when something is committed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         committed_end_ms: Option<u64>,
+        /// The model lost its way (a text that went round in circles, or that nobody said): what it said here must not
+        /// be given to it as context.
+        #[serde(default)]
+        reset: bool,
     },
     /// Text translated.
     Translation(Translation),

@@ -6,6 +6,8 @@ use inference::compute::EngineOptions;
 use shared::{config::Env, consumer, models};
 use uuid::Uuid;
 
+use crate::policy::PolicyKind;
+
 /// `STT_MAX_BATCH`: most decodes in one batch of the model.
 pub const ENV_MAX_BATCH: &str = "STT_MAX_BATCH";
 /// Default of [`ENV_MAX_BATCH`]: 16 rows give 70-95 % of the throughput of 64 on a large GPU at a third of the delay.
@@ -22,6 +24,8 @@ pub const MAX_BEAM_SIZE: usize = 16;
 /// `STT_FALLBACK`: whether a text that repeats itself or that the model doubts is decoded again at rising temperatures.
 /// Better for recordings; live it costs time in just the moments that are hard. Default false.
 pub const ENV_FALLBACK: &str = "STT_FALLBACK";
+/// `STT_POLICY`: which words of a growing utterance are committed, `local-agreement` or `alignatt`.
+pub const ENV_POLICY: &str = "STT_POLICY";
 /// `DEVICE`: `cpu`, `cuda`, `cuda:N` or `metal`.
 pub const ENV_DEVICE: &str = "DEVICE";
 /// `COMPUTE_TYPE`: `auto`, `int8`, `bf16`, `f16`, `f32` or `tf32`.
@@ -44,6 +48,8 @@ pub struct SttConfig {
     pub beams: usize,
     /// Whether doubtful texts are decoded again at higher temperatures.
     pub fallback: bool,
+    /// Which words of a growing utterance are committed.
+    pub policy: PolicyKind,
     /// Most decodes in one batch.
     pub max_batch: usize,
     /// Whether the model is told what was said before each utterance.
@@ -63,6 +69,7 @@ impl SttConfig {
             engine: EngineOptions::default(),
             beams: 1,
             fallback: false,
+            policy: PolicyKind::default(),
             max_batch: DEFAULT_MAX_BATCH,
             context: true,
             name: format!("stt-{}", Uuid::new_v4().simple()),
@@ -71,7 +78,7 @@ impl SttConfig {
     }
 
     /// Reads `STT_MODEL`, `MODEL_SIZE`, `MODELS_DIR`, `DEVICE`, `COMPUTE_TYPE`, `CPU_THREADS`, `STT_MAX_BATCH`,
-    /// `STT_BEAM_SIZE`, `STT_FALLBACK`, `STT_CONTEXT` and `WORKER_NAME`.
+    /// `STT_BEAM_SIZE`, `STT_FALLBACK`, `STT_POLICY`, `STT_CONTEXT` and `WORKER_NAME`.
     pub fn from_env(env: &mut Env) -> Self {
         let defaults = Self::of_model(models::speech_model_dir(env));
         let max_batch = env.parse_or(ENV_MAX_BATCH, DEFAULT_MAX_BATCH);
@@ -90,6 +97,7 @@ impl SttConfig {
             },
             beams,
             fallback: env.flag_or(ENV_FALLBACK, false),
+            policy: env.parse_or(ENV_POLICY, defaults.policy),
             max_batch: max_batch.max(1),
             context: env.flag_or(ENV_CONTEXT, true),
             name: env.get(ENV_WORKER_NAME).unwrap_or_else(|| defaults.name.clone()),
@@ -104,10 +112,15 @@ mod tests {
 
     #[test]
     fn faults_of_all_keys_are_told_together() {
-        let mut env = Env::of([("STT_MODEL", "/nonexistent/model"), ("DEVICE", "gpu"), ("STT_MAX_BATCH", "0")]);
+        let mut env = Env::of([
+            ("STT_MODEL", "/nonexistent/model"),
+            ("DEVICE", "gpu"),
+            ("STT_MAX_BATCH", "0"),
+            ("STT_POLICY", "best"),
+        ]);
         SttConfig::from_env(&mut env);
         let error = env.finish().unwrap_err().to_string();
-        for part in ["subtide models pull /nonexistent/model", "DEVICE=gpu", "STT_MAX_BATCH=0"] {
+        for part in ["subtide models pull /nonexistent/model", "DEVICE=gpu", "STT_MAX_BATCH=0", "alignatt"] {
             assert!(error.contains(part), "{error}");
         }
     }

@@ -11,31 +11,29 @@ use shared::{
         event_stream, revision_key, translation_key,
     },
     language::Language,
-    wire::{Caption, GapReason, Translation},
+    wire::{Caption, GapReason, Translation, Word},
 };
 
+/// What one decode found out.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) text: Agreed,
+    pub(crate) language: Language,
+    /// How sure the model is of it; `None` where the language was given.
+    pub(crate) language_probability: Option<f32>,
+    /// The words of the whole text, where they are known.
+    pub(crate) words: Vec<Word>,
+    /// Where the committed text ends since the session's first sample, where that was asked.
+    pub(crate) committed_end_ms: Option<u64>,
+    /// The model lost its way.
+    pub(crate) reset: bool,
+}
+
 /// The caption, and a job for each target if there is something new to translate.
-pub(crate) fn of_caption(job: &SpeechJob, text: &Agreed, language: &Language) -> Result<Effects, Error> {
+pub(crate) fn of_caption(job: &SpeechJob, answer: Answer) -> Result<Effects, Error> {
     let is_final = job.kind == JobKind::Final;
+    let Answer { text, language, .. } = &answer;
     let mut effects = Effects { guard: Some(guard(job)), ..Effects::default() };
-    effects.publish.push(publish(
-        job,
-        &SessionEvent::Caption {
-            caption: Caption {
-                utterance: job.utterance,
-                revision: job.revision,
-                start_ms: job.start_ms,
-                end_ms: job.end_ms,
-                language: language.clone(),
-                language_probability: None,
-                committed: text.committed.clone(),
-                tail: following(&text.committed, &text.tail),
-                words: Vec::new(),
-                is_final,
-            },
-            committed_end_ms: None,
-        },
-    )?);
     let empty = join(&text.committed, &text.tail).is_empty();
     let changed = text.committed != job.committed || text.tail != normalise(&job.tail);
     for target in &job.targets {
@@ -47,6 +45,20 @@ pub(crate) fn of_caption(job: &SpeechJob, text: &Agreed, language: &Language) ->
             effects.produce.push(translation(job, text, language, target)?);
         }
     }
+    let caption = Caption {
+        utterance: job.utterance,
+        revision: job.revision,
+        start_ms: job.start_ms,
+        end_ms: job.end_ms,
+        tail: following(&text.committed, &text.tail),
+        committed: answer.text.committed,
+        language: answer.language,
+        language_probability: answer.language_probability,
+        words: answer.words,
+        is_final,
+    };
+    let (committed_end_ms, reset) = (answer.committed_end_ms, answer.reset);
+    effects.publish.insert(0, publish(job, &SessionEvent::Caption { caption, committed_end_ms, reset })?);
     Ok(effects)
 }
 

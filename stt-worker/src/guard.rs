@@ -1,4 +1,5 @@
-//! Text that the model made up: on noise, on silence, or in a loop.
+//! Text that the model made up: on noise, on silence, or in a loop. No list of phrases: they differ by language and
+//! model, and people do say them.
 
 use shared::agreement::{normalise, without_loop};
 
@@ -8,13 +9,28 @@ use crate::transcriber::SpeechHypothesis;
 /// both must be passed, for either alone is often wrong.
 const NO_SPEECH_PROB: f32 = 0.6;
 const LOW_LOGPROB: f32 = -1.0;
+/// A text that compresses better than this repeats itself (`compression_ratio_threshold`, likewise).
+const HIGH_COMPRESSION: f32 = 2.4;
 
-/// The text of `hypothesis`, if it can be believed.
-pub(crate) fn believable(hypothesis: &SpeechHypothesis) -> Option<&str> {
-    let nobody_spoke = hypothesis.no_speech_prob > NO_SPEECH_PROB && hypothesis.avg_logprob < LOW_LOGPROB;
+/// What to make of a hypothesis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was said.
+    Believed,
+    /// Nobody spoke, or nothing was found.
+    Nothing,
+    /// The model goes round in circles. What it was told to begin with may have led it astray.
+    Lost,
+}
+
+/// Judges `hypothesis`.
+pub(crate) fn judge(hypothesis: &SpeechHypothesis) -> Verdict {
     let looping = hypothesis.truncated && without_loop(&hypothesis.text).is_some();
-    let empty = normalise(&hypothesis.text).is_empty();
-    (!nobody_spoke && !looping && !empty).then_some(hypothesis.text.as_str())
+    if looping || hypothesis.compression_ratio > HIGH_COMPRESSION {
+        return Verdict::Lost;
+    }
+    let nobody_spoke = hypothesis.no_speech_prob > NO_SPEECH_PROB && hypothesis.avg_logprob < LOW_LOGPROB;
+    if nobody_spoke || normalise(&hypothesis.text).is_empty() { Verdict::Nothing } else { Verdict::Believed }
 }
 
 #[cfg(test)]
@@ -28,15 +44,17 @@ mod tests {
 
     #[test]
     fn only_both_signs_together_mean_that_nobody_spoke() {
-        assert_eq!(believable(&heard("thanks for watching", 0.9, -1.3, false)), None);
-        assert!(believable(&heard("hello", 0.9, -0.2, false)).is_some());
-        assert!(believable(&heard("hello", 0.1, -1.3, false)).is_some());
+        assert_eq!(judge(&heard("thanks for watching", 0.9, -1.3, false)), Verdict::Nothing);
+        assert_eq!(judge(&heard("hello", 0.9, -0.2, false)), Verdict::Believed);
+        assert_eq!(judge(&heard("hello", 0.1, -1.3, false)), Verdict::Believed);
+        assert_eq!(judge(&heard("  ", 0.0, -0.1, false)), Verdict::Nothing);
     }
 
     #[test]
     fn a_loop_is_refused_and_a_long_text_is_not() {
-        assert_eq!(believable(&heard("I said I said I said I said", 0.0, -0.1, true)), None);
-        assert!(believable(&heard("a text that went on to the limit", 0.0, -0.1, true)).is_some());
-        assert_eq!(believable(&heard("  ", 0.0, -0.1, false)), None);
+        assert_eq!(judge(&heard("I said I said I said I said", 0.0, -0.1, true)), Verdict::Lost);
+        assert_eq!(judge(&heard("a text that went on to the limit", 0.0, -0.1, true)), Verdict::Believed);
+        let repeated = SpeechHypothesis { compression_ratio: 3.0, ..heard("la la la", 0.0, -0.1, false) };
+        assert_eq!(judge(&repeated), Verdict::Lost);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use shared::{
-    agreement::{Agreed, append, join, normalise, stitch},
+    agreement::{Agreed, append, join, normalise, through_sentence},
     bus::{Bus, Delivery, Effects, Finished},
     consumer::{self, DeadLetter, JobError, JobHandler, Outcome},
     jobs::{self, JobKind, SpeechJob, revision_key},
@@ -12,39 +12,20 @@ use shared::{
 };
 
 use crate::{
-    effects::{newest, of_caption, of_gap},
-    guard::believable,
+    effects::{Answer, newest, of_caption, of_gap},
+    hear::{Ears, Heard},
     pcm::AudioReader,
-    policy::Policy,
-    silence::is_silent,
-    transcriber::{SpeechRequest, TranscribeError, Transcriber},
-    windows::split,
+    policy::{Partial, Policy},
+    words::{are_of, end_of, on_the_wire},
 };
 
 /// Does speech jobs.
 #[derive(Debug)]
 pub(crate) struct SpeechHandler {
     pub(crate) bus: Arc<dyn Bus>,
-    pub(crate) transcriber: Arc<dyn Transcriber>,
+    pub(crate) ears: Ears,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) audio: AudioReader,
-    /// Whether the model is told what was said before this utterance.
-    pub(crate) context: bool,
-}
-
-/// What was heard after the committed text; `None` where it cannot be believed or nothing was said.
-struct Heard {
-    continuation: Option<String>,
-    language: Option<Language>,
-}
-
-impl From<TranscribeError> for JobError {
-    fn from(error: TranscribeError) -> Self {
-        match error {
-            TranscribeError::Failed(_) => Self::Retry(error.to_string()),
-            TranscribeError::Impossible(_) => Self::Hopeless(error.to_string()),
-        }
-    }
 }
 
 #[async_trait]
@@ -59,10 +40,12 @@ impl JobHandler for SpeechHandler {
         if self.bus.get(&revision_key(job.session, job.utterance)).await? != Some(newest(&job)) {
             return self.supersede(delivery).await;
         }
-        let pcm = self.audio.read(&job).await?;
-        let heard = self.hear(&job, pcm).await?;
-        let (text, language) = (self.decide(&job, heard.continuation.as_deref()), language(&job, heard.language));
-        let outcome = self.finish(delivery, of_caption(&job, &text, &language)?).await?;
+        let heard = if job.complete && !job.words {
+            Heard::default() // The text is whole already.
+        } else {
+            self.ears.hear(&job, self.audio.read(&job).await?).await?
+        };
+        let outcome = self.finish(delivery, of_caption(&job, self.answer(&job, heard))?).await?;
         if job.kind == JobKind::Final {
             self.audio.forget(job.session, job.utterance);
         }
@@ -80,62 +63,43 @@ impl JobHandler for SpeechHandler {
 }
 
 impl SpeechHandler {
-    async fn hear(&self, job: &SpeechJob, pcm: Vec<f32>) -> Result<Heard, JobError> {
-        if is_silent(&pcm) {
-            return Ok(Heard { continuation: None, language: None });
+    fn answer(&self, job: &SpeechJob, mut heard: Heard) -> Answer {
+        if job.complete {
+            heard.words.truncate(heard.committed_words);
         }
-        if pcm.len() <= self.transcriber.window_samples() {
-            return self.decode(job, pcm, &job.committed).await;
+        let text = self.decide(job, &heard);
+        let shown = join(&text.committed, &text.tail);
+        // Words that are not those of the text (it was found again in parts, or was on the screen before) say nothing.
+        let words = if are_of(&heard.words, &shown) { heard.words } else { Vec::new() };
+        let end_ms = end_of(&text.committed, &words).filter(|_| job.locate);
+        let auto = job.source == Source::Auto && heard.language.is_some();
+        Answer {
+            committed_end_ms: end_ms.map(|ms| job.start_ms + u64::from(ms)),
+            words: if job.words { on_the_wire(&words, job.start_ms) } else { Vec::new() },
+            language_probability: auto.then_some(heard.language_probability),
+            language: language(job, heard.language),
+            reset: heard.reset,
+            text,
         }
-        // Which part holds the committed text is not known, so none is forced: it is found again in the whole.
-        let mut whole = Heard { continuation: None, language: None };
-        for part in split(&pcm, self.transcriber.window_samples()) {
-            if is_silent(part) {
-                continue;
-            }
-            let heard = self.decode(job, part.to_vec(), "").await?;
-            let so_far = whole.continuation.take().unwrap_or_default();
-            whole.continuation = Some(join(&so_far, &heard.continuation.unwrap_or_default()));
-            whole.language = whole.language.or(heard.language);
-        }
-        whole.continuation = whole.continuation.map(|text| stitch(&job.committed, &text));
-        Ok(whole)
-    }
-
-    async fn decode(&self, job: &SpeechJob, pcm: Vec<f32>, prefix: &str) -> Result<Heard, JobError> {
-        let request = SpeechRequest {
-            pcm,
-            language: match &job.source {
-                Source::Auto => None,
-                Source::Language(language) => Some(language.primary().to_owned()),
-            },
-            prompt: self.prompt(job),
-            prefix: prefix.to_owned(),
-            ..SpeechRequest::default()
-        };
-        let hypothesis = self.transcriber.transcribe(request).await?;
-        Ok(Heard {
-            continuation: believable(&hypothesis).map(str::to_owned),
-            language: hypothesis.language.parse().ok(),
-        })
-    }
-
-    /// The session's terms, and what was said before, as the text that "precedes" the audio.
-    fn prompt(&self, job: &SpeechJob) -> String {
-        let terms = job.glossary.iter().map(|term| term.source.as_str()).collect::<Vec<_>>().join(", ");
-        let context = if self.context { job.context.as_str() } else { "" };
-        normalise(&format!("{terms} {context}"))
     }
 
     /// The text of the caption. It starts with the job's committed text, whatever was heard.
-    fn decide(&self, job: &SpeechJob, continuation: Option<&str>) -> Agreed {
-        match (job.kind, continuation) {
-            (JobKind::Final, heard) => {
-                Agreed { committed: append(&job.committed, heard.unwrap_or_default()), tail: String::new() }
+    fn decide(&self, job: &SpeechJob, heard: &Heard) -> Agreed {
+        let committed = job.committed.as_str();
+        match (job.kind, heard.continuation.as_deref()) {
+            (JobKind::Final, _) if job.complete => Agreed { committed: committed.to_owned(), tail: String::new() },
+            (JobKind::Final, continuation) => {
+                Agreed { committed: append(committed, continuation.unwrap_or_default()), tail: String::new() }
             }
-            (JobKind::Partial, Some(heard)) => self.policy.partial(&job.committed, &job.tail, heard),
+            (JobKind::Partial, Some(continuation)) => {
+                let words = &heard.words[heard.committed_words..];
+                let audio_ms = u32::try_from(job.end_ms.saturating_sub(job.start_ms)).unwrap_or(u32::MAX);
+                let partial = Partial { committed, previous_tail: &job.tail, continuation, words, audio_ms };
+                let agreed = self.policy.split(&partial);
+                if job.locate { through_sentence(agreed, committed) } else { agreed }
+            }
             // Nothing new: what is on the screen stays there until more is heard.
-            (JobKind::Partial, None) => Agreed { committed: job.committed.clone(), tail: normalise(&job.tail) },
+            (JobKind::Partial, None) => Agreed { committed: committed.to_owned(), tail: normalise(&job.tail) },
         }
     }
 

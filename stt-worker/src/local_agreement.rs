@@ -3,7 +3,7 @@
 
 use shared::agreement::{Agreed, agree};
 
-use crate::policy::Policy;
+use crate::policy::{Partial, Policy};
 
 /// Words at the end of a partial that are never committed: the last may be cut off in mid-word.
 const HOLD_BACK: usize = 1;
@@ -13,8 +13,12 @@ const HOLD_BACK: usize = 1;
 pub struct LocalAgreement;
 
 impl Policy for LocalAgreement {
-    fn partial(&self, committed: &str, previous_tail: &str, continuation: &str) -> Agreed {
-        agree(committed, previous_tail, continuation, HOLD_BACK)
+    fn needs_words(&self) -> bool {
+        false
+    }
+
+    fn split(&self, partial: &Partial<'_>) -> Agreed {
+        agree(partial.committed, partial.previous_tail, partial.continuation, HOLD_BACK)
     }
 }
 
@@ -25,12 +29,17 @@ mod tests {
 
     use super::*;
 
+    fn split(so_far: &Agreed, continuation: &str) -> Agreed {
+        let (committed, previous_tail) = (so_far.committed.as_str(), so_far.tail.as_str());
+        LocalAgreement.split(&Partial { committed, previous_tail, continuation, words: &[], audio_ms: 0 })
+    }
+
     #[test]
     fn an_utterance_grows_word_by_word() {
         let mut so_far = Agreed::default();
         let mut shown = Vec::new();
         for hypothesis in [" please", " please call", " call her", " her friends"] {
-            so_far = LocalAgreement.partial(&so_far.committed, &so_far.tail, hypothesis);
+            so_far = split(&so_far, hypothesis);
             shown.push((so_far.committed.clone(), so_far.tail.clone()));
         }
         let pairs: Vec<(&str, &str)> = shown.iter().map(|(c, t)| (c.as_str(), t.as_str())).collect();
@@ -44,7 +53,7 @@ mod tests {
         ) {
             let mut so_far = Agreed::default();
             for hypothesis in hypotheses {
-                let next = LocalAgreement.partial(&so_far.committed, &so_far.tail, &hypothesis);
+                let next = split(&so_far, &hypothesis);
                 prop_assert!(next.committed.starts_with(&so_far.committed));
                 so_far = next;
             }

@@ -145,6 +145,7 @@ mod tests {
             targets: Vec::new(),
             words: false,
             locate: false,
+            complete: false,
             committed: String::new(),
             tail: String::new(),
             context: String::new(),

@@ -14,7 +14,7 @@ use shared::{
 use crate::{
     config::SttConfig,
     handler::SpeechHandler,
-    local_agreement::LocalAgreement,
+    hear::Ears,
     pcm::{AudioReader, CACHE_BYTES},
     transcriber::Transcriber,
 };
@@ -39,12 +39,12 @@ impl SttWorker {
         health: Health,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
+        let policy = config.policy.build();
         let handler = SpeechHandler {
             bus: Arc::clone(&bus),
-            transcriber,
-            policy: Box::new(LocalAgreement),
+            ears: Ears { transcriber, context: config.context, words: policy.needs_words() },
+            policy,
             audio: AudioReader::new(Arc::clone(&bus), CACHE_BYTES),
-            context: config.context,
         };
         let consumer = Consumer {
             bus,

@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use inference::alignment::AlignedWord;
 use prometheus::Registry;
 use shared::{
     audio::f32_to_s16le,
@@ -24,7 +25,7 @@ use shared::{
     },
     language::Source,
     shutdown::CancellationToken,
-    wire::Caption,
+    wire::{Caption, GlossaryTerm},
 };
 use stt_worker::{
     SttConfig, SttWorker,
@@ -104,12 +105,13 @@ impl Scene {
             kind: JobKind::Partial,
             last_entry: EntryId::START,
             start_ms: 700,
-            end_ms: 1700,
+            end_ms: 700 + 1000 * seconds as u64,
             source: Source::Language("en".parse().unwrap()),
             expected_language: None,
             targets: vec!["es".parse().unwrap(), "fr".parse().unwrap()],
             words: false,
             locate: false,
+            complete: false,
             committed: String::new(),
             tail: String::new(),
             context: String::new(),
@@ -199,6 +201,124 @@ async fn a_partial_commits_what_it_agrees_on_and_is_sent_to_be_translated() {
     assert_eq!((jobs[0].committed.as_str(), jobs[0].tail.as_str()), ("Please call her friends", "now"));
 }
 
+/// Words of 100 ms each, the first at the beginning.
+fn words(texts: &[&str]) -> Vec<AlignedWord> {
+    let word = |(at, text): (usize, &&str)| AlignedWord {
+        text: (*text).to_owned(),
+        start_ms: at as u32 * 100,
+        end_ms: at as u32 * 100 + 100,
+        probability: 0.9,
+        attended_ms: at as u32 * 100 + 100,
+    };
+    texts.iter().enumerate().map(word).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn words_come_with_their_times_where_they_are_wanted() {
+    let hypothesis = SpeechHypothesis {
+        text: " friends nu\u{303}".to_owned(),
+        language: "en".to_owned(),
+        words: words(&[" Call", " her", " friends", " nu\u{303}"]),
+        prefix_words: 2,
+        ..SpeechHypothesis::default()
+    };
+    let (scene, model) = (Scene::new(), Scripted::new(Ok(hypothesis)));
+    let (_worker, _stop) = scene.worker(&model, "a");
+    scene.speak(1, |job| (job.words, job.committed) = (true, "Call her".to_owned())).await;
+    let caption = scene.caption().await;
+    let said: Vec<(&str, u64, u64)> =
+        caption.words.iter().map(|word| (word.text.as_str(), word.start_ms, word.end_ms)).collect();
+    assert_eq!(said, [("Call", 700, 800), ("her", 800, 900), ("friends", 900, 1000), ("nũ", 1000, 1100)]);
+    assert_eq!(caption.tail, " friends nũ", "text is in composed form");
+    assert!(model.asked.lock().unwrap()[0].words);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_utterance_says_where_its_last_whole_sentence_ends() {
+    let hypothesis = SpeechHypothesis {
+        text: " late. We go home".to_owned(),
+        language: "en".to_owned(),
+        words: words(&[" It", " is", " late.", " We", " go", " home"]),
+        prefix_words: 2,
+        ..SpeechHypothesis::default()
+    };
+    let (scene, model) = (Scene::new(), Scripted::new(Ok(hypothesis)));
+    let (_worker, _stop) = scene.worker(&model, "a");
+    scene
+        .speak(1, |job| {
+            (job.locate, job.committed, job.tail) = (true, "It is".to_owned(), "late. We go back".to_owned());
+        })
+        .await;
+    let events = scene.settle().await;
+    let [SessionEvent::Caption { caption, committed_end_ms, reset: false }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((caption.committed.as_str(), caption.tail.as_str()), ("It is late.", " We go home"));
+    assert_eq!(*committed_end_ms, Some(1000));
+    assert!(caption.words.is_empty(), "the client did not ask for them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_complete_utterance_is_final_without_a_decode() {
+    let (scene, model) = (Scene::new(), Scripted::says(" and more"));
+    let (_worker, _stop) = scene.worker(&model, "a");
+    scene
+        .speak(1, |job| (job.kind, job.complete, job.committed) = (JobKind::Final, true, "It is late.".to_owned()))
+        .await;
+    let caption = scene.caption().await;
+    assert_eq!((caption.committed.as_str(), caption.is_final, model.asked()), ("It is late.", true, 0));
+    assert_eq!(scene.all::<TranslationJob>(TRANSLATION_JOBS).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn audio_behind_the_end_of_a_split_utterance_is_not_heard() {
+    let (scene, model) = (Scene::new(), Scripted::says(" hello"));
+    let (_worker, _stop) = scene.worker(&model, "a");
+    scene.speak(3, |job| (job.kind, job.end_ms) = (JobKind::Final, 1700)).await;
+    scene.caption().await;
+    let heard = model.asked.lock().unwrap()[0].pcm.len();
+    assert!((16_000..16_100).contains(&heard), "{heard} samples of a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_auto_the_language_of_the_session_is_expected_and_the_one_heard_is_told() {
+    let mut hypothesis = Scripted::says(" hola").answer.clone().unwrap();
+    (hypothesis.language, hypothesis.language_probability) = ("es".to_owned(), 0.93);
+    let (scene, model) = (Scene::new(), Scripted::new(Ok(hypothesis)));
+    let (_worker, _stop) = scene.worker(&model, "a");
+    scene.speak(1, |job| (job.source, job.expected_language) = (Source::Auto, Some("en-GB".parse().unwrap()))).await;
+    let caption = scene.caption().await;
+    assert_eq!((caption.language.as_str(), caption.language_probability), ("es", Some(0.93)));
+    let request = model.asked.lock().unwrap()[0].clone();
+    assert_eq!((request.language, request.expected_language.as_deref()), (None, Some("en")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_goes_in_circles_is_heard_again_without_what_was_said_before() {
+    let looping = SpeechHypothesis {
+        text: " so it goes so it goes so it goes".to_owned(),
+        language: "en".to_owned(),
+        truncated: true,
+        ..SpeechHypothesis::default()
+    };
+    let (scene, model) = (Scene::new(), Scripted::new(Ok(looping)));
+    let (_worker, _stop) = scene.worker(&model, "a");
+    scene
+        .speak(1, |job| {
+            (job.kind, job.context) = (JobKind::Final, "so it goes".to_owned());
+            job.glossary = vec![GlossaryTerm { source: "Vonnegut".to_owned(), target: None }];
+        })
+        .await;
+    let events = scene.settle().await;
+    assert!(
+        events.iter().any(|event| matches!(event, SessionEvent::Caption { caption, reset: true, .. }
+            if caption.is_final && caption.committed.is_empty())),
+        "{events:?}"
+    );
+    let requests = model.asked.lock().unwrap().clone();
+    let prompts: Vec<&str> = requests.iter().map(|request| request.prompt.as_str()).collect();
+    assert_eq!(prompts, ["Vonnegut so it goes", ""]);
+    assert!(requests.iter().all(|request| request.terms == ["Vonnegut"]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_final_commits_everything() {
     let (scene, model) = (Scene::new(), Scripted::says(", world."));
@@ -241,7 +361,7 @@ async fn silence_never_reaches_the_model_and_still_gets_its_finals() {
     let mut job = scene.speak(0, |job| (job.kind, job.revision) = (JobKind::Final, Revision(2))).await;
     let stream = audio_stream(job.session, job.utterance);
     job.last_entry = scene.bus.append(&stream, Bytes::from(vec![0; 32_000]), SESSION_TTL).await.unwrap();
-    job.revision = Revision(3);
+    (job.revision, job.end_ms) = (Revision(3), 1700);
     scene.ask(&job).await;
     let events = scene.settle().await;
     assert_eq!(model.asked(), 0);

@@ -1,4 +1,7 @@
-use shared::{ids::Revision, wire::GapReason};
+use shared::{
+    ids::Revision,
+    wire::{GapReason, GlossaryTerm},
+};
 
 use super::*;
 
@@ -9,7 +12,9 @@ fn language(tag: &str) -> Language {
 fn dispatch(targets: &[&str]) -> Dispatch {
     let targets = targets.iter().map(|t| language(t)).collect();
     let settings = Settings { source: Source::Auto, targets, glossary: Vec::new() };
-    Dispatch::new(SessionId::random(), true, settings, Duration::from_secs(60))
+    let (max_utterance, final_timeout) = (Duration::from_secs(9), Duration::from_secs(60));
+    let conditions = Conditions { partials: true, words: false, max_utterance, final_timeout };
+    Dispatch::new(SessionId::random(), conditions, settings)
 }
 
 fn entry(ms: u64) -> EntryId {
@@ -29,7 +34,7 @@ fn caption(utterance: u32, revision: u32, committed: &str, tail: &str, is_final:
         words: Vec::new(),
         is_final,
     };
-    SessionEvent::Caption { caption, committed_end_ms: None }
+    SessionEvent::Caption { caption, committed_end_ms: None, reset: false }
 }
 
 fn translation(utterance: u32, revision: u32, target: &str, is_final: bool) -> SessionEvent {
@@ -45,7 +50,7 @@ fn translation(utterance: u32, revision: u32, target: &str, is_final: bool) -> S
 
 fn receive(dispatch: &mut Dispatch, event: SessionEvent) -> Vec<ServerMessage> {
     let mut out = Vec::new();
-    dispatch.receive(event, &mut out);
+    dispatch.receive(event, Instant::now(), &mut out);
     out
 }
 
@@ -53,7 +58,7 @@ fn receive(dispatch: &mut Dispatch, event: SessionEvent) -> Vec<ServerMessage> {
 fn speak(d: &mut Dispatch, id: u32) -> Revision {
     d.opened(UtteranceId(id), 0);
     d.appended(UtteranceId(id), entry(1), 1000);
-    d.ended(UtteranceId(id));
+    d.ended(UtteranceId(id), 1000, false);
     d.due(Instant::now()).pop().unwrap().revision
 }
 
@@ -71,7 +76,7 @@ fn one_partial_at_a_time_then_the_final() {
     assert_eq!(receive(&mut d, caption(1, 1, "good", "morning", false)).len(), 1);
     let second = d.due(now).pop().unwrap();
     assert_eq!((second.committed.as_str(), second.tail.as_str(), second.revision), ("good", "morning", Revision(2)));
-    d.ended(UtteranceId(1));
+    d.ended(UtteranceId(1), 1000, false);
     let last = d.due(now).pop().unwrap();
     assert_eq!((last.kind, last.revision), (JobKind::Final, Revision(3)));
     assert!(d.due(now).is_empty(), "one final is enough");
@@ -94,7 +99,7 @@ fn an_answer_older_than_what_was_asked_is_dropped() {
     d.opened(UtteranceId(1), 0);
     d.appended(UtteranceId(1), entry(1), 900);
     assert_eq!(d.due(now).len(), 1);
-    d.ended(UtteranceId(1));
+    d.ended(UtteranceId(1), 1000, false);
     assert_eq!(d.due(now).pop().unwrap().committed, "");
     assert!(receive(&mut d, caption(1, 1, "late", "", false)).is_empty(), "the final does not know of this text");
     assert_eq!(receive(&mut d, caption(1, 2, "the whole", "", true)).len(), 1);
@@ -179,13 +184,13 @@ fn a_missing_translation_is_a_gap_of_its_own() {
 fn settings_change_from_the_next_utterance_on() {
     let mut d = dispatch(&["es"]);
     d.opened(UtteranceId(1), 0);
-    d.settings_mut().targets = vec![language("fr")];
+    d.change(|settings| settings.targets = vec![language("fr")]);
     d.appended(UtteranceId(1), entry(1), 1000);
-    d.ended(UtteranceId(1));
+    d.ended(UtteranceId(1), 1000, false);
     assert_eq!(d.due(Instant::now()).pop().unwrap().targets, [language("es")]);
     d.opened(UtteranceId(2), 2000);
     d.appended(UtteranceId(2), entry(2), 3000);
-    d.ended(UtteranceId(2));
+    d.ended(UtteranceId(2), 3000, false);
     assert_eq!(d.due(Instant::now()).pop().unwrap().targets, [language("fr")]);
 }
 
@@ -231,6 +236,128 @@ fn after_a_hopeless_partial_only_the_final_is_asked_for() {
     assert!(receive(&mut d, gap).is_empty());
     d.appended(UtteranceId(1), entry(2), 5000);
     assert!(d.due(now).is_empty());
-    d.ended(UtteranceId(1));
+    d.ended(UtteranceId(1), 1000, false);
     assert_eq!(d.due(now)[0].kind, JobKind::Final);
+}
+
+/// An utterance of `end_ms` whose newest partial, answered with `text`, ends at `committed_end_ms`.
+fn partial(d: &mut Dispatch, id: u32, end_ms: u64, text: (&str, &str), committed_end_ms: u64) -> Vec<ServerMessage> {
+    d.appended(UtteranceId(id), entry(end_ms), end_ms);
+    let job = d.due(Instant::now()).pop().unwrap();
+    let SessionEvent::Caption { mut caption, .. } = caption(id, job.revision.0, text.0, text.1, false) else {
+        unreachable!()
+    };
+    (caption.start_ms, caption.end_ms) = (job.start_ms, job.end_ms);
+    let committed_end_ms = job.locate.then_some(committed_end_ms);
+    receive(d, SessionEvent::Caption { caption, committed_end_ms, reset: false })
+}
+
+#[test]
+fn a_long_utterance_is_split_at_the_end_of_a_sentence_and_its_tail_goes_on() {
+    let mut d = dispatch(&[]);
+    d.opened(UtteranceId(1), 0);
+    partial(&mut d, 1, 2000, ("It is late.", "We go"), 1500);
+    assert_eq!(d.take_split(), None, "it is short yet");
+    partial(&mut d, 1, 5000, ("It is late. We", "go home"), 4000);
+    assert_eq!(d.take_split(), None, "a sentence is open");
+    partial(&mut d, 1, 6000, ("It is late. We go home.", "You too"), 5200);
+    assert_eq!(d.take_split(), Some(Split { utterance: UtteranceId(1), at_ms: 5200 }));
+    assert_eq!(d.take_split(), None);
+
+    let Some(ServerMessage::Caption(shown)) = d.ended(UtteranceId(1), 5210, true) else { panic!("the tail stays") };
+    assert_eq!((shown.committed.as_str(), shown.tail.as_str()), ("It is late. We go home.", ""));
+    let Some(ServerMessage::Caption(next)) = d.opened(UtteranceId(2), 5210) else { panic!("the tail is lost") };
+    assert_eq!((next.committed.as_str(), next.tail.as_str(), next.end_ms), ("", "You too", 6000));
+    d.appended(UtteranceId(2), entry(6001), 6000);
+    let jobs = d.due(Instant::now());
+    assert_eq!((jobs[0].kind, jobs[0].complete, jobs[0].end_ms), (JobKind::Final, true, 5210));
+    assert_eq!(jobs[0].committed, "It is late. We go home.");
+    assert_eq!((jobs[1].kind, jobs[1].complete, jobs[1].tail.as_str()), (JobKind::Partial, false, "You too"));
+    assert!(jobs[1].revision > next.revision && jobs[0].revision > shown.revision);
+}
+
+#[test]
+fn before_the_maximum_length_any_committed_word_will_do() {
+    let mut d = dispatch(&[]);
+    d.opened(UtteranceId(1), 0);
+    partial(&mut d, 1, 7000, ("and so on and", "on"), 6000);
+    assert_eq!(d.take_split(), Some(Split { utterance: UtteranceId(1), at_ms: 6000 }));
+    d.ended(UtteranceId(1), 6000, true);
+    assert!(d.opened(UtteranceId(2), 6000).is_some());
+    // One that ended by itself leaves nothing behind.
+    d.ended(UtteranceId(2), 7000, false);
+    assert_eq!(d.opened(UtteranceId(3), 8000), None);
+}
+
+fn heard(revision: u32, id: u32, tag: &str, probability: Option<f32>, text: &str, is_final: bool) -> SessionEvent {
+    let SessionEvent::Caption { mut caption, .. } = caption(id, revision, text, "", is_final) else { unreachable!() };
+    (caption.language, caption.language_probability) = (language(tag), probability);
+    SessionEvent::Caption { caption, committed_end_ms: None, reset: false }
+}
+
+#[test]
+fn committed_text_settles_the_language_of_its_utterance_and_a_final_that_of_the_session() {
+    let (mut d, now) = (dispatch(&[]), Instant::now());
+    d.opened(UtteranceId(1), 0);
+    d.appended(UtteranceId(1), entry(1), 900);
+    let job = d.due(now).pop().unwrap();
+    assert_eq!((job.source, job.expected_language), (Source::Auto, None));
+    receive(&mut d, heard(1, 1, "de", Some(0.6), "", false));
+    d.appended(UtteranceId(1), entry(2), 2000);
+    assert_eq!(d.due(now).pop().unwrap().source, Source::Auto, "nothing is committed yet");
+    receive(&mut d, heard(2, 1, "de", Some(0.9), "guten", false));
+    d.ended(UtteranceId(1), 3000, false);
+    assert_eq!(d.due(now).pop().unwrap().source, Source::Language(language("de")));
+    let out = receive(&mut d, heard(3, 1, "de", None, "guten Tag", true));
+    assert!(matches!(&out[..], [ServerMessage::Caption(c)] if c.language_probability == Some(0.9)), "{out:?}");
+
+    d.opened(UtteranceId(2), 5000);
+    d.appended(UtteranceId(2), entry(3), 5900);
+    let job = d.due(now).pop().unwrap();
+    assert_eq!((job.source, job.expected_language), (Source::Auto, Some(language("de"))));
+    d.change(|settings| settings.source = Source::Language(language("fr")));
+    d.opened(UtteranceId(3), 7000);
+    d.appended(UtteranceId(3), entry(4), 8000);
+    let job = d.due(now).pop().unwrap();
+    assert_eq!((job.source, job.expected_language), (Source::Language(language("fr")), None));
+}
+
+#[test]
+fn slow_answers_make_captions_less_frequent() {
+    let (mut d, start) = (dispatch(&[]), Instant::now());
+    d.opened(UtteranceId(1), 0);
+    let mut asked = 0;
+    for revision in 1..=6_u32 {
+        d.appended(UtteranceId(1), entry(u64::from(revision)), 1000 * u64::from(revision));
+        let now = start + Duration::from_secs(u64::from(revision) * 10);
+        asked += d.due(now).len();
+        let mut out = Vec::new();
+        let answer = caption(1, u32::try_from(asked).unwrap(), "", &format!("text {revision}"), false);
+        d.receive(answer, now + Duration::from_secs(2), &mut out);
+    }
+    assert!((2..6).contains(&asked), "{asked} partials for 6 s of audio");
+    assert!(d.update_interval_ms() > 1500);
+}
+
+#[test]
+fn new_terms_hold_for_what_is_heard_next() {
+    let mut d = dispatch(&[]);
+    d.opened(UtteranceId(1), 0);
+    d.change(|settings| settings.glossary = vec![GlossaryTerm { source: "Subtide".to_owned(), target: None }]);
+    d.appended(UtteranceId(1), entry(1), 1000);
+    assert_eq!(d.due(Instant::now())[0].glossary.len(), 1);
+}
+
+#[test]
+fn what_was_said_before_is_forgotten_where_the_model_lost_its_way() {
+    let mut d = dispatch(&[]);
+    speak(&mut d, 1);
+    receive(&mut d, caption(1, 1, "all is well", "", true));
+    speak(&mut d, 2);
+    let event = caption(2, 1, "well well well", "", true);
+    let SessionEvent::Caption { caption, .. } = event else { unreachable!() };
+    receive(&mut d, SessionEvent::Caption { caption, committed_end_ms: None, reset: true });
+    d.opened(UtteranceId(3), 0);
+    d.appended(UtteranceId(3), entry(1), 1000);
+    assert_eq!(d.due(Instant::now())[0].context, "");
 }

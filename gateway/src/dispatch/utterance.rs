@@ -3,14 +3,18 @@
 use std::time::Instant;
 
 use shared::{
+    agreement::following,
     bus::EntryId,
     ids::{Revision, SessionId, UtteranceId},
     jobs::{JobKind, SpeechJob},
-    language::Language,
-    wire::{GapReason, ServerMessage},
+    language::{Language, Source},
+    wire::{Caption, GapReason, ServerMessage, Word},
 };
 
-use super::{FIRST_PARTIAL_MS, PARTIAL_STEP_MS, PARTIAL_TIMEOUT, Settings};
+use super::{Conditions, FIRST_PARTIAL_MS, PARTIAL_TIMEOUT, Settings};
+
+/// BCP 47 (ISO 639-2): nobody can tell the language.
+const UNDETERMINED: &str = "und";
 
 /// The final of an utterance in one lane.
 #[derive(Debug, Default)]
@@ -20,6 +24,34 @@ pub(super) enum Lane {
     /// It is there, but an earlier utterance's is not. Empty: nothing will be said in this lane.
     Held(Option<Box<ServerMessage>>),
     Closed,
+}
+
+/// A language and how sure the model is of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Heard {
+    pub(super) language: Language,
+    pub(super) probability: Option<f32>,
+}
+
+/// The session's part of a job.
+pub(super) struct Asking<'a> {
+    pub(super) session: SessionId,
+    pub(super) conditions: &'a Conditions,
+    /// What was said before.
+    pub(super) context: &'a str,
+    /// Language of the session so far, where it was not given.
+    pub(super) language: Option<&'a Language>,
+    /// New terms hold for what is not heard yet, open utterances included.
+    pub(super) settings: &'a Settings,
+}
+
+/// What stays of an utterance that is split: its tail is the beginning of the next.
+#[derive(Debug)]
+pub(super) struct Carried {
+    pub(super) tail: String,
+    pub(super) words: Vec<Word>,
+    pub(super) end_ms: u64,
+    pub(super) heard: Option<Heard>,
 }
 
 #[derive(Debug)]
@@ -36,6 +68,14 @@ pub(super) struct Utterance {
     pub(super) asked_end_ms: u64,
     pub(super) committed: String,
     pub(super) tail: String,
+    /// The words of committed text and tail, where the client wants them.
+    pub(super) words: Vec<Word>,
+    /// The language its text so far is in.
+    pub(super) heard: Option<Heard>,
+    /// It was split where its committed text ends.
+    pub(super) complete: bool,
+    /// The model lost its way in it.
+    pub(super) reset: bool,
     /// A partial failed in a way that the next would too.
     pub(super) no_partials: bool,
     pub(super) caption: Lane,
@@ -72,54 +112,103 @@ impl Utterance {
             asked_end_ms: start_ms,
             committed: String::new(),
             tail: String::new(),
+            words: Vec::new(),
+            heard: None,
+            complete: false,
+            reset: false,
             no_partials: false,
             caption: Lane::Open,
         }
     }
 
-    pub(super) fn due_kind(&self, partials: bool, now: Instant) -> Option<JobKind> {
+    pub(super) fn due_kind(&self, partials: bool, interval_ms: u64, now: Instant) -> Option<JobKind> {
         self.last_entry?;
         if self.ended {
             return (self.asked_kind == JobKind::Partial && matches!(self.caption, Lane::Open))
                 .then_some(JobKind::Final);
         }
         let free = self.asked_at.is_none_or(|at| now.duration_since(at) >= PARTIAL_TIMEOUT);
-        let first = self.asked == Revision(0);
-        let wanted = if first { self.start_ms + FIRST_PARTIAL_MS } else { self.asked_end_ms + PARTIAL_STEP_MS };
+        let first = self.asked_end_ms == self.start_ms;
+        let wanted = if first { self.start_ms + FIRST_PARTIAL_MS } else { self.asked_end_ms + interval_ms };
         (partials && !self.no_partials && free && self.end_ms >= wanted).then_some(JobKind::Partial)
     }
 
-    pub(super) fn ask(
-        &mut self,
-        session: SessionId,
-        utterance: UtteranceId,
-        kind: JobKind,
-        context: &str,
-        now: Instant,
-    ) -> SpeechJob {
+    pub(super) fn ask(&mut self, id: UtteranceId, kind: JobKind, asking: &Asking<'_>, now: Instant) -> SpeechJob {
         self.asked = self.asked.next();
         self.asked_kind = kind;
         self.asked_at = Some(now);
         self.asked_end_ms = self.end_ms;
+        let conditions = asking.conditions;
+        let long = self.end_ms.saturating_sub(self.start_ms) >= conditions.locate_after_ms();
         SpeechJob {
-            session,
-            utterance,
+            session: asking.session,
+            utterance: id,
             revision: self.asked,
             kind,
             last_entry: self.last_entry.unwrap_or(EntryId::START),
             start_ms: self.start_ms,
             end_ms: self.end_ms,
-            source: self.settings.source.clone(),
-            expected_language: None,
+            source: self.source(),
+            expected_language: asking.language.cloned(),
             targets: self.settings.targets.clone(),
-            words: false,
-            locate: false,
+            words: conditions.words,
+            locate: kind == JobKind::Partial && long,
+            complete: self.complete,
             committed: self.committed.clone(),
             tail: self.tail.clone(),
-            context: context.to_owned(),
-            glossary: self.settings.glossary.clone(),
+            context: asking.context.to_owned(),
+            glossary: asking.settings.glossary.clone(),
             trace_parent: String::new(),
         }
+    }
+
+    /// The language to decode in: text that is committed is in one language, so what follows it is as well.
+    fn source(&self) -> Source {
+        match (&self.settings.source, &self.heard) {
+            (Source::Auto, Some(heard)) if !self.committed.is_empty() => Source::Language(heard.language.clone()),
+            (source, _) => source.clone(),
+        }
+    }
+
+    /// Notes what language a caption is in; one whose language was decided before says so as it was decided.
+    pub(super) fn hear(&mut self, caption: &mut Caption) {
+        if self.settings.source != Source::Auto || caption.language.as_str() == UNDETERMINED {
+            return;
+        }
+        if caption.language_probability.is_none() {
+            caption.language_probability = self.heard.as_ref().and_then(|heard| heard.probability);
+        }
+        let (language, probability) = (caption.language.clone(), caption.language_probability);
+        self.heard = Some(Heard { language, probability });
+    }
+
+    /// Takes the tail away, for the next utterance to begin with.
+    pub(super) fn carry(&mut self) -> Carried {
+        let (tail, words) = (std::mem::take(&mut self.tail), std::mem::take(&mut self.words));
+        let words = words.into_iter().filter(|word| word.start_ms >= self.end_ms).collect();
+        Carried { tail, words, end_ms: self.asked_end_ms, heard: self.heard.clone() }
+    }
+
+    /// What is on the screen of it, as a new revision; `None` before there is a language to say.
+    pub(super) fn shown(&mut self, id: UtteranceId, end_ms: u64) -> Option<ServerMessage> {
+        let heard = self.heard.clone();
+        let (language, language_probability) = match (&self.settings.source, heard) {
+            (Source::Language(given), _) => (given.clone(), None),
+            (Source::Auto, heard) => heard.map(|heard| (heard.language, heard.probability))?,
+        };
+        self.asked = self.asked.next();
+        Some(ServerMessage::Caption(Caption {
+            utterance: id,
+            revision: self.asked,
+            start_ms: self.start_ms,
+            end_ms,
+            language,
+            language_probability,
+            committed: self.committed.clone(),
+            tail: following(&self.committed, &self.tail),
+            words: self.words.clone(),
+            is_final: false,
+        }))
     }
 
     pub(super) fn owes(&self) -> bool {

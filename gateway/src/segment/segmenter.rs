@@ -3,7 +3,7 @@
 //! ```text
 //! idle --enough likely frames--> open --silence--------------------------> idle
 //!                                  |--finalize---------------------------> idle
-//!                                  `--maximum length: cut, go on at once-> open
+//!                                  `--split, maximum length: cut, go on-> open
 //! ```
 //!
 //! All positions are samples at 16 kHz since the session's first one.
@@ -18,6 +18,14 @@ use super::{SpeechDetector, onset::Onset, quiet::quietest_point};
 const TRAILING_SAMPLES: u64 = 4_800;
 /// How far before the maximum length the quietest point is looked for (2 s).
 const CUT_SEARCH_SAMPLES: u64 = 32_000;
+/// How much of an open utterance is kept after it was handed out (4 s), so that a cut may lie behind: what follows the
+/// cut is handed out again, as the next utterance's. Half of it covers the words that are not committed yet.
+const KEEP_SAMPLES: u64 = 64_000;
+/// A cut that is asked for is made at the quietest point within so much of it (80 ms): where a word ends is known to
+/// some positions of the model only.
+const SPLIT_SLACK_SAMPLES: u64 = 1_280;
+/// Neither part of a split is shorter than this (0.5 s).
+const MIN_PART_SAMPLES: u64 = 8_000;
 /// Shortest maximum length (1 s); a lower one is raised to it.
 const MIN_MAX_UTTERANCE_SAMPLES: u64 = 16_000;
 /// An open utterance goes on while frames reach this probability; below what it takes to open one, so that a doubtful
@@ -55,11 +63,14 @@ pub enum EndReason {
     Silence,
     /// It reached the maximum length; if speech goes on, so does the next utterance from the same sample.
     MaxLength,
+    /// It was split where its committed text ends; the next utterance goes on from the same sample.
+    Split,
     /// The client asked for it, or sends no more.
     Finalized,
 }
 
-/// What became of the audio, in order. For each utterance: one `Started`, its audio without gaps, one `Ended`.
+/// What became of the audio, in order. For each utterance: one `Started`, its audio without gaps, one `Ended`. Audio
+/// behind the `end_sample` of an utterance that was cut is not part of it: the next begins there and gets it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cut {
     /// Speech has begun.
@@ -90,9 +101,10 @@ pub enum Cut {
 /// Cuts one session's audio into utterances. The same audio gives the same utterances however it is chunked (`Audio`
 /// cuts may be split elsewhere).
 ///
-/// Audio is handed out as it comes, with two exceptions: silence in an open utterance beyond 300 ms waits until speech
-/// resumes (then it is handed out) or the utterance ends (then it is not part of it); and the last 2 s before the
-/// maximum length wait until the cut is made in them. Memory is bounded by those 2 s and the silence threshold.
+/// Audio is handed out as it comes, with one exception: silence in an open utterance beyond 300 ms waits until speech
+/// resumes (then it is handed out) or the utterance ends (then it is not part of it). An utterance that becomes too long
+/// is cut at its quietest point in the last 2 s, unless [`Segmenter::split`] has found a better place before. Memory is
+/// bounded by 4 s and the silence threshold.
 pub struct Segmenter {
     pre_roll: u64,
     silence: u64,
@@ -102,9 +114,11 @@ pub struct Segmenter {
     /// Samples that do not fill a frame yet; they are in `held` as well.
     frame: Vec<i16>,
     onset: Onset,
-    /// Samples from `held_from` on: neither handed out nor dropped yet.
+    /// Samples from `held_from` on: handed out lately, or neither handed out nor dropped yet.
     held: VecDeque<i16>,
     held_from: u64,
+    /// All audio before this sample was handed out or dropped.
+    given: u64,
     open: Option<Open>,
     next_utterance: UtteranceId,
 }
@@ -146,6 +160,7 @@ impl Segmenter {
             onset: Onset::new(frame_samples as u64, duration_to_samples(config.min_speech)),
             held: VecDeque::new(),
             held_from: position,
+            given: position,
             open: None,
             next_utterance: next,
         }
@@ -173,6 +188,20 @@ impl Segmenter {
         self.onset.clear();
     }
 
+    /// Ends the open utterance near sample `at`, and goes on with the next from there. Does nothing when `utterance` is
+    /// not the open one, or when `at` is too near to one of its ends or longer ago than what is kept.
+    pub fn split(&mut self, utterance: UtteranceId, at: u64, out: &mut Vec<Cut>) {
+        let Some(open) = self.open.filter(|open| open.utterance == utterance) else { return };
+        let (first, last) = (self.held_from.max(open.start + MIN_PART_SAMPLES), self.given);
+        if at < first || at + MIN_PART_SAMPLES > last {
+            return;
+        }
+        let from = at.saturating_sub(SPLIT_SLACK_SAMPLES).max(first);
+        let cut = self.quietest(from, at + SPLIT_SLACK_SAMPLES);
+        self.cut(open, cut, EndReason::Split, out);
+        self.stream(out);
+    }
+
     /// Whether an utterance is open.
     #[must_use]
     pub fn speech_open(&self) -> bool {
@@ -188,7 +217,7 @@ impl Segmenter {
     /// All audio before this sample is settled: handed out, or never going to be part of an utterance.
     #[must_use]
     pub fn safe_position(&self) -> u64 {
-        self.held_from
+        self.given
     }
 
     /// One more frame has been heard; it ends at [`Self::position`].
@@ -237,15 +266,10 @@ impl Segmenter {
         self.position().min(open.last_speech + TRAILING_SAMPLES)
     }
 
-    /// Where the last stretch before the maximum length begins: no audio from there on is handed out before the cut.
-    fn cut_search_start(&self, open: Open) -> u64 {
-        open.start + self.max_length - CUT_SEARCH_SAMPLES.min(self.max_length / 2)
-    }
-
     /// Hands out what can be.
     fn stream(&mut self, out: &mut Vec<Cut>) {
         if let Some(open) = self.open {
-            self.emit_until(self.content_end(open).min(self.cut_search_start(open)), open.utterance, out);
+            self.emit_until(self.content_end(open), open.utterance, out);
         }
     }
 
@@ -256,16 +280,27 @@ impl Segmenter {
             if self.content_end(open) < limit {
                 return;
             }
-            let from = self.cut_search_start(open);
-            self.emit_until(from, open.utterance, out);
-            let candidates: Vec<i16> = self.held.iter().copied().take(self.held_before(limit)).collect();
-            let cut = from + quietest_point(&candidates) as u64;
-            self.emit_until(cut, open.utterance, out);
-            self.open = None;
-            out.push(Cut::Ended { utterance: open.utterance, end_sample: cut, reason: EndReason::MaxLength });
-            if open.last_speech > cut {
-                self.start(cut, open.last_speech, out);
-            }
+            let cut = self.quietest(limit - CUT_SEARCH_SAMPLES.min(self.max_length / 2), limit);
+            self.cut(open, cut, EndReason::MaxLength, out);
+        }
+    }
+
+    /// The quietest point between two samples that are held.
+    fn quietest(&self, from: u64, to: u64) -> u64 {
+        let (skip, end) = (self.held_before(from), self.held_before(to));
+        let candidates: Vec<i16> = self.held.range(skip..end).copied().collect();
+        self.held_from + (skip + quietest_point(&candidates)) as u64
+    }
+
+    /// Ends `open` at `cut`; where there was speech behind it, the next utterance begins there.
+    fn cut(&mut self, open: Open, cut: u64, reason: EndReason, out: &mut Vec<Cut>) {
+        self.emit_until(cut, open.utterance, out);
+        out.push(Cut::Ended { utterance: open.utterance, end_sample: cut, reason });
+        self.drop_until(cut);
+        self.given = cut;
+        self.open = None;
+        if open.last_speech > cut {
+            self.start(cut, open.last_speech, out);
         }
     }
 
@@ -274,22 +309,27 @@ impl Segmenter {
         if let Some(open) = self.open.take() {
             let end = self.content_end(open);
             self.emit_until(end, open.utterance, out);
+            self.drop_until(end);
             out.push(Cut::Ended { utterance: open.utterance, end_sample: end, reason });
         }
     }
 
-    /// Hands out all held audio before `end`, joined to an `Audio` that has just been appended.
+    /// Hands out all audio before `end` that was not yet, joined to an `Audio` that has just been appended.
     fn emit_until(&mut self, end: u64, utterance: UtteranceId, out: &mut Vec<Cut>) {
-        let count = self.held_before(end);
-        if count == 0 {
+        let (from, to) = (self.held_before(self.given), self.held_before(end));
+        if from >= to {
             return;
         }
-        self.held_from += count as u64;
-        let drained = self.held.drain(..count);
+        let new = self.held.range(from..to);
         match out.last_mut() {
-            Some(Cut::Audio { utterance: last, samples }) if *last == utterance => samples.extend(drained),
-            _ => out.push(Cut::Audio { utterance, samples: drained.collect() }),
+            Some(Cut::Audio { utterance: last, samples }) if *last == utterance => samples.extend(new),
+            _ => out.push(Cut::Audio { utterance, samples: new.copied().collect() }),
         }
+        self.given = self.held_from + to as u64;
+        let kept_from = self.given.saturating_sub(KEEP_SAMPLES);
+        let count = self.held_before(kept_from);
+        self.held.drain(..count);
+        self.held_from += count as u64;
     }
 
     /// Drops all held audio before `end`.
@@ -297,6 +337,7 @@ impl Segmenter {
         let count = self.held_before(end);
         self.held_from += count as u64;
         self.held.drain(..count);
+        self.given = self.given.max(self.held_from);
     }
 
     fn held_before(&self, end: u64) -> usize {
@@ -371,7 +412,10 @@ mod tests {
                 }
                 Cut::Ended { utterance, end_sample, reason } => {
                     let (id, start, at) = open.take().expect("an open utterance ends");
-                    assert_eq!((id, at), (*utterance, *end_sample), "audio is missing at its end");
+                    assert_eq!(id, *utterance);
+                    let cut = matches!(reason, EndReason::MaxLength | EndReason::Split);
+                    let again = cut && at > *end_sample;
+                    assert!(at == *end_sample || again, "{id} ends at {end_sample}, its audio at {at}");
                     last_end = *end_sample;
                     utterances.push((start, *end_sample, *reason));
                 }
@@ -421,6 +465,35 @@ mod tests {
         assert!((4500..4540).contains(&ms(got[0].1)), "cut at {} ms", ms(got[0].1));
         assert_eq!(got[1].0, got[0].1, "a sample is lost or doubled at the cut");
         assert_eq!(got.last().map(|u| (ms(u.1), u.2)), Some((8800, EndReason::Silence)));
+    }
+
+    #[test]
+    fn a_split_ends_the_utterance_at_the_quietest_point_near_it_and_hands_the_rest_out_again() {
+        let mut input = audio(&[(false, 500), (true, 6000), (false, 1000)]);
+        input[16 * 3960..16 * 4000].fill(1000);
+        let mut segmenter = segmenter(Duration::from_secs(20));
+        let mut cuts = Vec::new();
+        segmenter.push(&input[..16 * 5000], &mut cuts);
+        assert_eq!(segmenter.safe_position(), 16 * 5000, "nothing is held back");
+        segmenter.split(UtteranceId(2), 16 * 4000, &mut cuts);
+        segmenter.split(UtteranceId(1), 16 * 900, &mut cuts);
+        segmenter.split(UtteranceId(1), 16 * 4900, &mut cuts);
+        segmenter.split(UtteranceId(1), 16 * 4020, &mut cuts);
+        segmenter.push(&input[16 * 5000..], &mut cuts);
+        let got = checked(&cuts, &input);
+        assert_eq!((got.len(), got[0].2), (2, EndReason::Split), "{got:?}");
+        assert!((3960..4000).contains(&ms(got[0].1)), "cut at {} ms", ms(got[0].1));
+        assert_eq!((got[1].0, ms(got[1].1)), (got[0].1, 6800));
+    }
+
+    #[test]
+    fn a_split_of_an_utterance_that_has_ended_does_nothing() {
+        let input = audio(&[(true, 2000), (false, 2000)]);
+        let mut segmenter = segmenter(Duration::from_secs(20));
+        let mut cuts = Vec::new();
+        segmenter.push(&input, &mut cuts);
+        segmenter.split(UtteranceId(1), 16 * 1000, &mut cuts);
+        assert_eq!(checked(&cuts, &input).len(), 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use shared::{
 
 use crate::{
     config::GatewayConfig,
-    segment::{Cut, Resampler, Segmenter, SegmenterConfig},
+    segment::{Cut, EndReason, Resampler, Segmenter, SegmenterConfig},
 };
 
 /// PCM gathered before it is appended to the bus: 240 ms. Long enough to keep appends rare, short enough not to be felt.
@@ -24,8 +24,8 @@ pub(super) enum Step {
     Started { utterance: UtteranceId, start_ms: u64 },
     /// PCM (16 kHz mono s16le) of it, reaching to `end_ms`, is to be stored.
     Append { utterance: UtteranceId, pcm: Bytes, end_ms: u64 },
-    /// It ended; all its PCM came before.
-    Ended { utterance: UtteranceId, end_ms: u64 },
+    /// It ended; all its PCM came before. `complete`: it was split where its committed text ends.
+    Ended { utterance: UtteranceId, end_ms: u64, complete: bool },
     /// All audio up to here needs nothing more from the client.
     Ack { audio_ms: u64 },
 }
@@ -91,6 +91,13 @@ impl Audio {
         self.steps(cuts, last)
     }
 
+    /// Ends an utterance near `at_ms` and goes on with the next from there, where that can be.
+    pub(super) fn split(&mut self, utterance: UtteranceId, at_ms: u64) -> Vec<Step> {
+        let mut cuts = Vec::new();
+        self.segmenter.split(utterance, at_ms * SAMPLES_PER_MS, &mut cuts);
+        self.steps(cuts, false)
+    }
+
     fn steps(&mut self, cuts: Vec<Cut>, last: bool) -> Vec<Step> {
         let mut steps = Vec::new();
         for cut in cuts {
@@ -106,14 +113,24 @@ impl Audio {
                         self.flush(utterance, &mut steps);
                     }
                 }
-                Cut::Ended { utterance, end_sample, .. } => {
+                Cut::Ended { utterance, end_sample, reason } => {
+                    self.drop_behind(end_sample);
                     self.flush(utterance, &mut steps);
-                    steps.push(Step::Ended { utterance, end_ms: samples_to_ms(end_sample) });
+                    let complete = reason == EndReason::Split;
+                    steps.push(Step::Ended { utterance, end_ms: samples_to_ms(end_sample), complete });
                 }
             }
         }
         self.acknowledge(last, &mut steps);
         steps
+    }
+
+    /// Drops what was gathered behind `end_sample`: it belongs to the next utterance.
+    fn drop_behind(&mut self, end_sample: u64) {
+        let behind = usize::try_from(self.chunk_end.saturating_sub(end_sample)).unwrap_or(usize::MAX);
+        let kept = self.chunk.len().saturating_sub(behind.saturating_mul(BYTES_PER_SAMPLE));
+        self.chunk.truncate(kept);
+        self.chunk_end = self.chunk_end.min(end_sample);
     }
 
     fn flush(&mut self, utterance: UtteranceId, steps: &mut Vec<Step>) {

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use shared::wire::{ErrorCode, ServerMessage};
 
 use super::{MAX_OWED, Session, end::End, millis};
-use crate::{dispatch::PARTIAL_STEP_MS, socket::Outbox};
+use crate::socket::Outbox;
 
 /// Cloudflare closes silent connections after about 100 s; a ping every 20 s keeps them.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A client that gave no sign of life for so long is gone: two pings and a reserve.
 const DEAD_AFTER: Duration = Duration::from_secs(45);
-/// Decodes older than this are worth telling the client.
+/// Decodes older than this, and captions less frequent, are worth telling the client.
 const LAG_AFTER: Duration = Duration::from_secs(2);
 /// The route of the event stream is renewed well within its time to live.
 const RENEW_EVERY: Duration = Duration::from_secs(200);
@@ -54,19 +54,15 @@ impl Session {
 
     /// Tells every [`LAG_AFTER`] how far captions are behind while they are, and once that they no longer are.
     async fn tell_lag(&mut self, now: Instant, outbox: &mut Outbox) -> Result<(), End> {
-        let behind = self.dispatch.behind(now).filter(|behind| *behind > LAG_AFTER);
+        let update_interval_ms = self.dispatch.update_interval_ms();
+        let oldest = self.dispatch.behind(now).unwrap_or_default();
+        let lags = oldest > LAG_AFTER || update_interval_ms > millis(LAG_AFTER);
         let due = self.last_lag.is_none_or(|told| now.duration_since(told) > LAG_AFTER);
-        match behind {
-            Some(behind) if due => {
-                self.last_lag = Some(now);
-                outbox
-                    .send(ServerMessage::Lag { behind_ms: millis(behind), update_interval_ms: PARTIAL_STEP_MS })
-                    .await?;
-            }
-            None if self.last_lag.take().is_some() => {
-                outbox.send(ServerMessage::Lag { behind_ms: 0, update_interval_ms: PARTIAL_STEP_MS }).await?
-            }
-            _ => {}
+        if lags && due {
+            self.last_lag = Some(now);
+            outbox.send(ServerMessage::Lag { behind_ms: millis(oldest), update_interval_ms }).await?;
+        } else if !lags && self.last_lag.take().is_some() {
+            outbox.send(ServerMessage::Lag { behind_ms: 0, update_interval_ms }).await?;
         }
         Ok(())
     }

@@ -1,18 +1,21 @@
-//! What a session keeps on the bus: its jobs, its events, and what is cleaned up behind it.
+//! What a session keeps on the bus: its audio, its jobs, its events, and what is cleaned up behind it.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use shared::{
+    audio::samples_to_ms,
     backoff::Backoff,
     bus::{BusError, EntryId, Produce, StateWrite},
     ids::SessionId,
     jobs::{self, SESSION_TTL, SpeechJob},
+    wire::{ErrorCode, ServerMessage},
 };
 use tokio::time::{sleep, timeout};
 
 use super::{
     Session,
+    audio::Step,
     end::{End, unavailable},
 };
 use crate::{dispatch::Closed, socket::Outbox};
@@ -26,19 +29,19 @@ const REPLAY: usize = 256;
 
 /// Lets a session wait for a bus that is away, up to [`BUS_PATIENCE`]. Meanwhile nothing is read from the client, so
 /// its audio waits in the client.
-pub(super) struct Patience {
+struct Patience {
     session: SessionId,
     begun: Instant,
     backoff: Backoff,
 }
 
 impl Patience {
-    pub(super) fn new(session: SessionId) -> Self {
+    fn new(session: SessionId) -> Self {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         Self { session, begun: Instant::now(), backoff }
     }
 
-    pub(super) async fn wait(&mut self, error: BusError) -> Result<(), End> {
+    async fn wait(&mut self, error: BusError) -> Result<(), End> {
         if !error.retryable() || self.begun.elapsed() >= BUS_PATIENCE {
             return Err(unavailable(&error));
         }
@@ -48,7 +51,7 @@ impl Patience {
     }
 }
 
-pub(super) fn produce(job: &SpeechJob) -> Result<Produce, serde_json::Error> {
+fn produce(job: &SpeechJob) -> Result<Produce, serde_json::Error> {
     Ok(Produce {
         stream: jobs::AUDIO_JOBS.to_owned(),
         idempotency_key: format!("{}:{}:{}", job.session, job.utterance, job.revision),
@@ -62,6 +65,53 @@ pub(super) fn produce(job: &SpeechJob) -> Result<Produce, serde_json::Error> {
 }
 
 impl Session {
+    /// Carries out what the audio led to, then asks for the decodes that are due.
+    pub(super) async fn walk(&mut self, steps: Vec<Step>, outbox: &mut Outbox) -> Result<(), End> {
+        for step in steps {
+            match step {
+                Step::Started { utterance, start_ms } => {
+                    self.utterances += 1;
+                    self.context.metrics.utterances.inc();
+                    outbox.send(ServerMessage::SpeechStarted { utterance, start_ms }).await?;
+                    if let Some(shown) = self.dispatch.opened(utterance, start_ms) {
+                        outbox.send(shown).await?;
+                    }
+                }
+                Step::Append { utterance, pcm, end_ms } => {
+                    self.context.metrics.speech_ms.inc_by(samples_to_ms(pcm.len() as u64 / 2));
+                    let stream = jobs::audio_stream(self.id, utterance);
+                    let mut patience = Patience::new(self.id);
+                    let entry = loop {
+                        match self.context.bus.append(&stream, pcm.clone(), SESSION_TTL).await {
+                            Ok(entry) => break entry,
+                            Err(error) => patience.wait(error).await?,
+                        }
+                    };
+                    self.dispatch.appended(utterance, entry, end_ms);
+                }
+                Step::Ended { utterance, end_ms, complete } => {
+                    if let Some(shown) = self.dispatch.ended(utterance, end_ms, complete) {
+                        outbox.send(shown).await?;
+                    }
+                    outbox.send(ServerMessage::SpeechEnded { utterance, end_ms }).await?;
+                }
+                Step::Ack { audio_ms } => outbox.send(ServerMessage::Ack { audio_ms }).await?,
+            }
+        }
+        self.ask().await
+    }
+
+    pub(super) async fn ask(&mut self) -> Result<(), End> {
+        for job in self.dispatch.due(Instant::now()) {
+            let produce = produce(&job).map_err(|e| End::Error(ErrorCode::Internal, e.to_string()))?;
+            let mut patience = Patience::new(self.id);
+            while let Err(error) = self.context.bus.produce(produce.clone()).await {
+                patience.wait(error).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the session's event stream from the newest event seen: what the mailbox may have missed.
     pub(super) async fn replay(&mut self, outbox: &mut Outbox) -> Result<(), End> {
         let stream = jobs::event_stream(self.id);
