@@ -31,6 +31,12 @@ def arguments():
     check.add_argument("--count", type=int, default=120, help="clips in each speech set")
     check.add_argument("--catalogues", action="append", default=[])
     commands.add_parser("demo-speech", help="make models/demo-speech")
+    stream = commands.add_parser("streaming-corpus", help="make what `subtide bench stream` plays, with the words' true times")
+    stream.add_argument("--out", default=None, help="folder (default target/corpus; with --small models/demo-speech/stream)")
+    stream.add_argument("--small", action="store_true", help="the subset that ships")
+    stream.add_argument("--only", nargs="+", default=[], metavar="GROUP", help="only these groups")
+    checked = commands.add_parser("check-corpus", help="check a streaming corpus by numbers")
+    checked.add_argument("--corpus", default=os.path.join(MODELS, "demo-speech", "stream"))
     smoke = commands.add_parser("smoke", help="the whole recipe, tiny, in under two minutes")
     smoke.add_argument("--out", default=None, help="folder for the two tiny checkpoints (default: under --work)")
     return parser.parse_args()
@@ -118,6 +124,17 @@ def demo_speech(args):
     maker.make(os.path.join(MODELS, "demo-speech"))
 
 
+def streaming_corpus(args):
+    from . import streaming_corpus as maker
+    usual = os.path.join(MODELS, "demo-speech", "stream") if args.small else os.path.join(os.path.dirname(HERE), "target", "corpus")
+    maker.make(args.out or usual, MODELS, args.small, args.only)
+
+
+def check_corpus(args):
+    from . import streaming_check
+    streaming_check.run(args.corpus, os.path.join(MODELS, "demo-stt-en"))
+
+
 def smoke(args):
     from . import smoke as tiny
     tiny.run(args.out or os.path.join(args.work, "smoke"))
@@ -126,4 +143,5 @@ def smoke(args):
 if __name__ == "__main__":
     chosen = arguments()
     {"speech-data": speech_data, "train-stt": train_stt, "align-human": align_human, "train-mt": train_mt, "export": export, "evaluate": evaluate,
-     "demo-speech": demo_speech, "smoke": smoke}[chosen.command](chosen)
+     "demo-speech": demo_speech, "streaming-corpus": streaming_corpus,
+     "check-corpus": check_corpus, "smoke": smoke}[chosen.command](chosen)
