@@ -25,6 +25,8 @@ def arguments():
     mt.add_argument("--catalogues", action="append", default=[], help="another root under which message catalogues are installed")
     commands.add_parser("align-human", help="word ends and long prompts for the recordings, by a half-trained speech model")
     commands.add_parser("export", help="write both checkpoints into models/").add_argument("--only", choices=["stt", "mt"])
+    heads = commands.add_parser("alignment-heads", help="find the attention that follows the voice, write it to generation_config.json")
+    heads.add_argument("--model", default=os.path.join(MODELS, "demo-stt-en"))
     check = commands.add_parser("evaluate", help="measure the exported checkpoints")
     check.add_argument("--only", choices=["stt", "mt"])
     check.add_argument("--models", default=MODELS)
@@ -119,6 +121,11 @@ def evaluate(args):
             cards.update(folder, figures)
 
 
+def alignment_heads(args):
+    from . import alignment_heads as finder
+    finder.update(args.model)
+
+
 def demo_speech(args):
     from . import demo_speech as maker
     maker.make(os.path.join(MODELS, "demo-speech"))
@@ -144,4 +151,4 @@ if __name__ == "__main__":
     chosen = arguments()
     {"speech-data": speech_data, "train-stt": train_stt, "align-human": align_human, "train-mt": train_mt, "export": export, "evaluate": evaluate,
      "demo-speech": demo_speech, "streaming-corpus": streaming_corpus,
-     "check-corpus": check_corpus, "smoke": smoke}[chosen.command](chosen)
+     "check-corpus": check_corpus, "alignment-heads": alignment_heads, "smoke": smoke}[chosen.command](chosen)
