@@ -25,12 +25,20 @@ def arguments():
     mt.add_argument("--catalogues", action="append", default=[], help="another root under which message catalogues are installed")
     commands.add_parser("align-human", help="word ends and long prompts for the recordings, by a half-trained speech model")
     commands.add_parser("export", help="write both checkpoints into models/").add_argument("--only", choices=["stt", "mt"])
+    heads = commands.add_parser("alignment-heads", help="find the attention that follows the voice, write it to generation_config.json")
+    heads.add_argument("--model", default=os.path.join(MODELS, "demo-stt-en"))
     check = commands.add_parser("evaluate", help="measure the exported checkpoints")
     check.add_argument("--only", choices=["stt", "mt"])
     check.add_argument("--models", default=MODELS)
     check.add_argument("--count", type=int, default=120, help="clips in each speech set")
     check.add_argument("--catalogues", action="append", default=[])
     commands.add_parser("demo-speech", help="make models/demo-speech")
+    stream = commands.add_parser("streaming-corpus", help="make what `subtide bench stream` plays, with the words' true times")
+    stream.add_argument("--out", default=None, help="folder (default target/corpus; with --small models/demo-speech/stream)")
+    stream.add_argument("--small", action="store_true", help="the subset that ships")
+    stream.add_argument("--only", nargs="+", default=[], metavar="GROUP", help="only these groups")
+    checked = commands.add_parser("check-corpus", help="check a streaming corpus by numbers")
+    checked.add_argument("--corpus", default=os.path.join(MODELS, "demo-speech", "stream"))
     smoke = commands.add_parser("smoke", help="the whole recipe, tiny, in under two minutes")
     smoke.add_argument("--out", default=None, help="folder for the two tiny checkpoints (default: under --work)")
     return parser.parse_args()
@@ -113,9 +121,25 @@ def evaluate(args):
             cards.update(folder, figures)
 
 
+def alignment_heads(args):
+    from . import alignment_heads as finder
+    finder.update(args.model)
+
+
 def demo_speech(args):
     from . import demo_speech as maker
     maker.make(os.path.join(MODELS, "demo-speech"))
+
+
+def streaming_corpus(args):
+    from . import streaming_corpus as maker
+    usual = os.path.join(MODELS, "demo-speech", "stream") if args.small else os.path.join(os.path.dirname(HERE), "target", "corpus")
+    maker.make(args.out or usual, MODELS, args.small, args.only)
+
+
+def check_corpus(args):
+    from . import streaming_check
+    streaming_check.run(args.corpus, os.path.join(MODELS, "demo-stt-en"))
 
 
 def smoke(args):
@@ -126,4 +150,5 @@ def smoke(args):
 if __name__ == "__main__":
     chosen = arguments()
     {"speech-data": speech_data, "train-stt": train_stt, "align-human": align_human, "train-mt": train_mt, "export": export, "evaluate": evaluate,
-     "demo-speech": demo_speech, "smoke": smoke}[chosen.command](chosen)
+     "demo-speech": demo_speech, "streaming-corpus": streaming_corpus,
+     "check-corpus": check_corpus, "alignment-heads": alignment_heads, "smoke": smoke}[chosen.command](chosen)

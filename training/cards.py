@@ -41,15 +41,19 @@ def text_table(figures):
     return lines
 
 
-def update(folder, figures):
-    """Rewrites the figures of the card in `folder`, where it has the markers."""
-    path = os.path.join(folder, "README.md")
+def between(path, begin, end, lines):
+    """Replaces what stands between two markers of a file, where it has them."""
     if not os.path.exists(path):
         return
-    card = open(path, encoding="utf-8").read()
-    if BEGIN not in card:
+    with open(path, encoding="utf-8") as file:
+        card = file.read()
+    if begin not in card:
         return
-    lines = speech_table(figures) if "noise" in figures else text_table(figures)
-    before, rest = card.split(BEGIN)
+    before, rest = card.split(begin)
     with open(path, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.split(END)[1])
+        file.write(before + begin + "\n" + "\n".join(lines) + "\n" + end + rest.split(end)[1])
+
+
+def update(folder, figures):
+    """Rewrites the figures of the card in `folder`, where it has the markers."""
+    between(os.path.join(folder, "README.md"), BEGIN, END, speech_table(figures) if "noise" in figures else text_table(figures))

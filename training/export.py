@@ -6,7 +6,7 @@ import shutil
 import torch
 from safetensors.torch import save_file
 
-from . import stt_model
+from . import alignment_heads, stt_model
 from .features import FFT, HOP, MELS, SAMPLE_RATE, WINDOW_FRAMES
 from .tokens import SpeechTokens
 
@@ -89,6 +89,7 @@ def load_speech_run(run, tokenizer_path):
 
 def export_speech_run(run, tokenizer_path, folder):
     export_speech(load_speech_run(run, tokenizer_path), tokenizer_path, folder)
+    alignment_heads.update(folder)
 
 
 def export_translator_run(run, tokenizer_path, folder):

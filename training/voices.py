@@ -143,18 +143,26 @@ class Flite:
         return samples, rate, ends if usable else None
 
 
+# Prints the end of each token: the latest end of its words (a final stop is a word without sound, at 0).
+FESTIVAL_ENDS = """(define (word.end word) (parse-number (item.feat word "R:SylStructure.daughtern.daughtern.R:Segment.end")))
+(define (latest.end words)
+  (if words (let ((end (word.end (car words))) (rest (latest.end (cdr words)))) (if (> end rest) end rest)) 0))
+(define (tokens.ends token)
+  (if token (begin (format out " %s" (latest.end (item.daughters token))) (tokens.ends (item.next token)))))"""
+
+
 def festival_batch(texts, voice, stretch=1.0):
     """Says all texts in one festival process -> list of (samples, rate, word_ends), None where it failed."""
     if shutil.which("festival") is None:
         raise RuntimeError("festival is not installed")
     with tempfile.TemporaryDirectory() as folder:
-        lines = [f"(voice_{voice})", f"(Parameter.set 'Duration_Stretch {stretch:.2f})", f'(set! out (fopen "{folder}/ends" "w"))']
+        lines = [f"(voice_{voice})", f"(Parameter.set 'Duration_Stretch {stretch:.2f})", f'(set! out (fopen "{folder}/ends" "w"))', FESTIVAL_ENDS]
         for i, text in enumerate(texts):
             quoted = text.replace("\\", "").replace('"', "")
             lines.append(f'(set! u (utt.synth (Utterance Text "{quoted}")))')
             lines.append(f"""(utt.save.wave u "{folder}/{i}.wav" 'riff)""")
             lines.append(f'(format out "{i}")')
-            lines.append("""(mapcar (lambda (tok) (format out " %s" (item.feat tok "daughtern.R:SylStructure.daughtern.daughtern.R:Segment.end"))) (utt.relation.items u 'Token))""")
+            lines.append("(tokens.ends (utt.relation.first u 'Token))")
             lines.append('(format out "\\n")')
         lines.append("(fclose out)")
         script = os.path.join(folder, "say.scm")
