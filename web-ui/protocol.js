@@ -20,12 +20,13 @@
  * @typedef {{ type: 'started', session: string, resume_token: string, limits: Limits }} Started
  * @typedef {{ type: 'speech_started', utterance: number, start_ms: number }} SpeechStarted
  * @typedef {{ type: 'speech_ended', utterance: number, end_ms: number }} SpeechEnded
+ * @typedef {{ text: string, start_ms: number, end_ms: number, probability: number }} Word
  * @typedef {{ type: 'caption', utterance: number, revision: number, start_ms: number, end_ms: number, language: string,
- *   committed: string, tail: string, final: boolean }} Caption
+ *   language_probability?: number, committed: string, tail: string, words?: Word[], final: boolean }} Caption
  * @typedef {{ type: 'translation', utterance: number, revision: number, target: string,
  *   committed: string, tail: string, final: boolean }} Translation
  * @typedef {{ type: 'ack', audio_ms: number }} Ack
- * @typedef {{ type: 'lag', behind_ms: number }} Lag
+ * @typedef {{ type: 'lag', behind_ms: number, update_interval_ms: number }} Lag
  * @typedef {'failed' | 'timed_out' | 'overloaded'} GapReason
  * @typedef {{ type: 'gap', utterance?: number, from_ms: number, to_ms: number, reason: GapReason }} Gap
  * @typedef {{ type: 'warning', code: string, message: string }} Warning

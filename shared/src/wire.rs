@@ -159,7 +159,8 @@ pub enum ServerMessage {
     },
     /// Captions come later than they should; once more, with `behind_ms` 0, when they no longer do.
     Lag {
-        /// Age of the oldest unanswered decode, milliseconds.
+        /// How far they are behind, milliseconds: the age of the oldest unanswered decode, or the interval of updates
+        /// where that is longer.
         behind_ms: u64,
         /// New audio between two partial captions at present, milliseconds; it grows while workers fall behind.
         update_interval_ms: u64,

@@ -128,10 +128,10 @@ test('errors, warnings and a server going away are told once; a stop that was as
 test('the newest lag counts, and zero clears it', () => {
   const captions = new Captions();
   captions.apply(started('a'));
-  captions.apply({ event: 3, type: 'lag', behind_ms: 4000 });
-  captions.apply({ event: 2, type: 'lag', behind_ms: 9000 });
+  captions.apply({ event: 3, type: 'lag', behind_ms: 4000, update_interval_ms: 450 });
+  captions.apply({ event: 2, type: 'lag', behind_ms: 9000, update_interval_ms: 450 });
   assert.equal(captions.behindMs, 4000);
-  captions.apply({ event: 4, type: 'lag', behind_ms: 0 });
+  captions.apply({ event: 4, type: 'lag', behind_ms: 0, update_interval_ms: 450 });
   assert.equal(captions.behindMs, 0);
 });
 

@@ -60,7 +60,8 @@ impl Session {
         let due = self.last_lag.is_none_or(|told| now.duration_since(told) > LAG_AFTER);
         if lags && due {
             self.last_lag = Some(now);
-            outbox.send(ServerMessage::Lag { behind_ms: millis(oldest), update_interval_ms }).await?;
+            let behind_ms = millis(oldest).max(update_interval_ms);
+            outbox.send(ServerMessage::Lag { behind_ms, update_interval_ms }).await?;
         } else if !lags && self.last_lag.take().is_some() {
             outbox.send(ServerMessage::Lag { behind_ms: 0, update_interval_ms }).await?;
         }
