@@ -240,7 +240,8 @@ fn wants_space(left: &str, right: &str) -> bool {
 
 /// Whether `c` belongs to a script written without spaces between words (Han, Kana, Thai, Lao, Khmer, Myanmar), its
 /// punctuation included.
-fn without_spaces(c: char) -> bool {
+#[must_use]
+pub fn without_spaces(c: char) -> bool {
     matches!(u32::from(c),
         0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x3000..=0x30FF | 0x31F0..=0x31FF
         | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0xFF00..=0xFFEF | 0x20000..=0x2FA1F)

@@ -68,7 +68,9 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     /// Encoder, decoder and translation of models, alone and in batches.
-    Engine(bench::EngineArgs),
+    Engine(bench::engine::EngineArgs),
+    /// Captions and translations while they stream: a corpus in real time through the whole pipeline.
+    Stream(bench::stream::StreamArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,7 +93,8 @@ async fn main() -> ExitCode {
         Command::Caption { file, from, to, json, partials, server } => {
             caption::run(caption::Options { file, from, to, json, partials, server }).await
         }
-        Command::Bench { command: BenchCommand::Engine(args) } => bench::engine(&args),
+        Command::Bench { command: BenchCommand::Engine(args) } => bench::engine::run(&args),
+        Command::Bench { command: BenchCommand::Stream(args) } => bench::stream::run(args).await,
         Command::Models { command: ModelsCommand::Pull(args) } => models::pull(args).await,
         Command::Models { command: ModelsCommand::List } => models::list(),
     };

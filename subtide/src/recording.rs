@@ -69,6 +69,7 @@ pub struct Recording {
     decoder: Box<dyn AudioDecoder>,
     track: u32,
     rate: u32,
+    channels: u8,
     /// Samples a channel that the header promises.
     promised: Option<u64>,
     found: u64,
@@ -114,13 +115,20 @@ impl Recording {
         let decoder = symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default());
         let decoder = decoder.map_err(|e| unusable(e.to_string()))?;
         let promised = track.num_frames.filter(|frames| *frames < UNKNOWN_LENGTH);
-        Ok(Self { path: path.to_owned(), track: track.id, rate, promised, found: 0, decoder, reader })
+        Ok(Self { path: path.to_owned(), track: track.id, rate, channels: 1, promised, found: 0, decoder, reader })
     }
 
-    /// How the pieces are laid out: s16le, mono (more channels are mixed down).
+    /// Leaves the two channels of a stereo file as they are, for the gateway to mix.
+    #[must_use]
+    pub fn with_both_channels(self) -> Self {
+        let stereo = self.decoder.codec_params().channels.as_ref().is_some_and(|channels| channels.count() == 2);
+        Self { channels: if stereo { 2 } else { 1 }, ..self }
+    }
+
+    /// How the pieces are laid out: s16le, mono (more channels are mixed down) unless both channels were asked for.
     #[must_use]
     pub fn format(&self) -> AudioFormat {
-        AudioFormat { encoding: Encoding::PcmS16le, sample_rate: self.rate, channels: 1 }
+        AudioFormat { encoding: Encoding::PcmS16le, sample_rate: self.rate, channels: self.channels }
     }
 
     /// The next piece; `None` at the end. Blocks.
@@ -152,10 +160,11 @@ impl Recording {
             if samples.is_empty() {
                 continue;
             }
-            let mono: Vec<f32> =
-                samples.chunks(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
-            self.found += mono.len() as u64;
-            return Ok(Some(shared::audio::f32_to_s16le(&mono)));
+            self.found += (samples.len() / channels) as u64;
+            if channels != usize::from(self.channels) {
+                samples = samples.chunks(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
+            }
+            return Ok(Some(shared::audio::f32_to_s16le(&samples)));
         }
     }
 

@@ -1,4 +1,4 @@
-//! `subtide bench`: how fast the parts are on this machine.
+//! `subtide bench engine`: how fast the parts are on this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub struct EngineArgs {
 ///
 /// # Errors
 /// When a model or the sound cannot be used.
-pub fn engine(args: &EngineArgs) -> anyhow::Result<()> {
+pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let engine = EngineOptions { device: args.device, compute: args.compute, threads: args.threads };
     let plan = Plan { engine, rounds: args.rounds, cases: args.cases.clone() };
     let sound = sound(&args.sound)?;
