@@ -237,6 +237,8 @@ fn beams(network: &Marian, rules: &Rules, rows: &[Vec<u32>], start: u32) -> Resu
         strategy: Strategy::Beam { length_penalty: 1.0 },
         timestamps: false,
         probe: None,
+        bias: None,
+        text_from: 0,
     };
     let requests = network.sources(rows)?.into_iter().enumerate().map(|(i, source)| (i, source, task.clone()));
     let mut decoding = Decoding::new(BEAMS);

@@ -228,7 +228,7 @@ fn words_are_those_of_openai_whisper() {
         let piece = |(token, hex): (usize, &String)| {
             let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
             let bytes = (0..hex.len()).step_by(2).map(byte).collect();
-            TokenText { bytes, probability: noise(&[token as u32, case.index, 78]) }
+            TokenText { bytes, probability: noise(&[token as u32, case.index, 78]), attended: 0 }
         };
         let pieces: Vec<TokenText> = case.pieces.iter().enumerate().map(piece).collect();
         let found = words(&pieces, &case.times, &case.language);

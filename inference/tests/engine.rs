@@ -25,7 +25,7 @@ use inference::text_network::TextNetwork;
 use inference::translation::{TranslationModel, TranslationOptions, TranslationRequest};
 use parity_weights::{signal, uniform};
 use tempfile::TempDir;
-use tiny_models::{write_joint_marian, write_json, write_m2m100, write_t5, write_whisper};
+use tiny_models::{change_weight, write_joint_marian, write_json, write_m2m100, write_t5, write_whisper};
 
 fn directory(write: fn(&Path)) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -50,7 +50,7 @@ fn texts() -> Vec<(Vec<u32>, usize)> {
 
 fn task(limit: usize, strategy: Strategy, prefix: &[u32]) -> Task {
     let prompt = [&[2], prefix].concat();
-    Task { prompt, fresh: prefix.is_empty(), limit, strategy, timestamps: false, probe: None }
+    Task { prompt, fresh: prefix.is_empty(), limit, strategy, timestamps: false, probe: None, bias: None, text_from: 1 }
 }
 
 fn decode(network: &Marian, rules: &Rules, arrivals: &[usize], width: usize) -> Vec<Decoded> {
@@ -215,15 +215,96 @@ fn words_make_up_the_text_in_order_and_within_the_audio() {
     let heard = model.transcribe(&[request.clone(), speech(3_000)]).unwrap();
     let (timed, plain) = (&heard[0], &heard[1]);
     assert_eq!(timed.text, plain.text);
-    assert!(plain.words.is_empty() && plain.attended.is_empty(), "nobody asked for them");
+    assert!(plain.words.is_empty(), "nobody asked for them");
+    assert_eq!(timed.prefix_words, 0);
     assert_eq!(timed.words.iter().map(|word| word.text.as_str()).collect::<String>(), timed.text);
-    assert_eq!(timed.attended.len(), timed.text.len(), "a letter is a token");
-    assert!(timed.attended.iter().all(|position| *position < 150), "20 ms each: {:?}", timed.attended);
     for word in &timed.words {
         assert!(word.start_ms <= word.end_ms && word.end_ms <= 3_000, "{word:?}");
         assert!((0.0..=1.0).contains(&word.probability), "{word:?}");
+        assert!(word.attended_ms > 0 && word.attended_ms <= 3_000, "{word:?}");
     }
     assert!(timed.words.windows(2).all(|pair| pair[0].end_ms <= pair[1].start_ms), "{:?}", timed.words);
+}
+
+#[test]
+fn words_of_the_prefix_come_first() {
+    let mut model = whisper(SpeechOptions::default());
+    let request = SpeechRequest { words: true, ..speech(3_000) };
+    let whole = model.transcribe(std::slice::from_ref(&request)).unwrap().remove(0);
+    // A prefix is a text of its own, with a space before it: the model says something else behind it.
+    let mut heard = |prefix: &str| {
+        let prefix = prefix.to_owned();
+        let request = SpeechRequest { prefix: prefix.clone(), ..request.clone() };
+        let heard = model.transcribe(&[request]).unwrap().remove(0);
+        assert_eq!(
+            heard.words.iter().map(|word| word.text.as_str()).collect::<String>(),
+            format!(" {prefix}{}", heard.text)
+        );
+        heard
+    };
+    let (broken, whole_words) = (heard("ab cd ef"), heard("ab cd."));
+    assert_eq!(broken.words[..2].iter().map(|word| word.text.as_str()).collect::<Vec<_>>(), [" ab", " cd"]);
+    assert_eq!(broken.prefix_words, 2, "the third goes on behind the prefix: {:?}", broken.words);
+    assert_eq!(whole_words.prefix_words, 2, "{:?}", whole_words.words);
+    assert!(broken.words.iter().all(|word| (0.0..=1.0).contains(&word.probability)));
+    assert!(broken.words[..2].iter().all(|word| word.probability < 0.1), "what the model would never say");
+    assert!(whole.words.iter().all(|word| word.probability > 0.1), "what it says: {:?}", whole.words);
+}
+
+#[test]
+fn terms_are_written_where_the_audio_may_hold_them_and_probabilities_stay_the_models_own() {
+    let hear = |beams: usize, terms: &[&str]| {
+        let terms = terms.iter().map(|term| (*term).to_owned()).collect();
+        let request = SpeechRequest { terms, ..speech(2_000) };
+        whisper(SpeechOptions { beams, ..SpeechOptions::default() }).transcribe(&[request, speech(3_100)]).unwrap()
+    };
+    let (plain, searched) = (hear(1, &[]), hear(4, &[]));
+    // With random weights any letter is about as likely as another.
+    let term = "qzjxqz";
+    assert!(!searched[0].text.contains(term));
+    for beams in [1, 4] {
+        let biased = hear(beams, &[term]);
+        assert!(biased[0].text.starts_with(term), "{}", biased[0].text);
+        assert!(biased[0].avg_logprob < 0.0 && biased[0].avg_logprob < searched[0].avg_logprob);
+        assert_eq!(biased[1], if beams == 1 { plain[1].clone() } else { searched[1].clone() }, "who asked for none");
+    }
+    // Following four texts for their own sake gives what terms that fit nowhere give.
+    assert_eq!(hear(1, &["9"])[0], searched[0]);
+    let sampled = |terms: &[&str]| {
+        let never_good = Thresholds { logprob: Some(0.0), no_speech: None, ..Thresholds::default() };
+        let options = SpeechOptions { fallback: vec![0.2], thresholds: never_good, ..SpeechOptions::default() };
+        let terms = terms.iter().map(|term| (*term).to_owned()).collect();
+        whisper(options).transcribe(&[SpeechRequest { terms, ..speech(2_000) }]).unwrap().remove(0)
+    };
+    assert!(sampled(&[term]).text.contains(term) && !sampled(&[]).text.contains(term), "draws heed them too");
+}
+
+#[test]
+fn the_language_heard_is_the_expected_one_unless_another_is_all_but_certain() {
+    let dir = directory(write_whisper);
+    let hear = |expected: Option<&str>| {
+        let mut model = SpeechModel::load(dir.path(), &EXACT, SpeechOptions::default()).unwrap();
+        let expected_language = expected.map(str::to_owned);
+        let request = SpeechRequest { language: None, expected_language, ..speech(1_000) };
+        let heard = model.transcribe(&[request]).unwrap().remove(0);
+        (heard.language, heard.language_probability)
+    };
+    let (likeliest, share) = hear(None);
+    assert!(share < 0.8, "random weights are not sure: {share}");
+    let other = ["en", "es", "ja"].into_iter().find(|name| *name != likeliest).unwrap();
+    let (kept, its_share) = hear(Some(other));
+    assert_eq!(kept, other);
+    assert!(its_share < share, "its own probability, not the likeliest one's");
+    assert_eq!(hear(Some("tlh")), (likeliest.clone(), share), "a language the model lacks");
+    // Scores 50 times as far apart: now it is sure.
+    change_weight(dir.path(), "model.decoder.embed_tokens.weight", |weights| {
+        let languages = (weights.narrow(0, 258, 3).unwrap() * 50.0).unwrap();
+        Some(weights.slice_assign(&[258..261, 0..32], &languages).unwrap())
+    });
+    let (certain, share) = hear(None);
+    assert!(share >= 0.8, "{share}");
+    let other = ["en", "es", "ja"].into_iter().find(|name| *name != certain).unwrap();
+    assert_eq!(hear(Some(other)), (certain, share));
 }
 
 #[test]
@@ -236,7 +317,8 @@ fn alignment_heads_are_those_of_the_model_and_must_exist() {
     write_json(dir.path(), "generation_config.json", &serde_json::json!({ "alignment_heads": [[0, 1]] }));
     let other = load().unwrap().transcribe(&[request]).unwrap().remove(0);
     assert_eq!(one.text, other.text);
-    assert_ne!(one.attended, other.attended, "another head looks elsewhere");
+    assert_eq!(one.words.len(), other.words.len());
+    assert!(one.words.iter().zip(&other.words).any(|(a, b)| a.attended_ms != b.attended_ms), "it looks elsewhere");
     write_json(dir.path(), "generation_config.json", &serde_json::json!({ "alignment_heads": [[2, 0]] }));
     let error = load().unwrap_err().to_string();
     assert!(error.contains("generation_config.json") && error.contains("layer 2, head 0"), "{error}");

@@ -22,6 +22,8 @@ pub struct TokenText {
     pub bytes: Vec<u8>,
     /// Its probability, 0 to 1.
     pub probability: f32,
+    /// The encoder position it looks at most ([`most_attended`](super::most_attended)).
+    pub attended: u32,
 }
 
 /// A word with its place in the audio.
@@ -35,6 +37,12 @@ pub struct AlignedWord {
     pub end_ms: u32,
     /// Mean probability of its tokens, without those of punctuation joined to it.
     pub probability: f32,
+    /// Where the latest encoder position ends that any of its tokens looks at most, punctuation included, in
+    /// milliseconds from the start of the window: a word that leans on the end of the audio may change with more of it
+    /// (AlignAtt: Papi et al. 2023, section 3).
+    pub attended_ms: u32,
+    /// Index, among the text's tokens, of the one after its last.
+    pub end_token: usize,
 }
 
 /// The bytes of a token of a byte-level vocabulary, as tokenizer.json writes it (`Ġword`): bytes that do not print are
@@ -61,9 +69,11 @@ pub fn words(pieces: &[TokenText], times: &[u32], language: &str) -> Vec<Aligned
         .map(|(text, count)| {
             let tokens = &pieces[start..start + count];
             let probability = tokens.iter().map(|piece| piece.probability).sum::<f32>() / count as f32;
-            let word = AlignedWord { text, start_ms: at(start), end_ms: at(start + count), probability };
+            let attended = tokens.iter().map(|piece| piece.attended).max().unwrap_or(0);
+            let (start_ms, end_ms) = (at(start), at(start + count));
             start += count;
-            word
+            let attended_ms = (attended + 1) * POSITION_MS;
+            AlignedWord { text, start_ms, end_ms, probability, attended_ms, end_token: start }
         })
         .collect();
     cut_pauses(&mut words);
@@ -145,6 +155,7 @@ fn join_punctuation(words: &mut [AlignedWord]) {
         if text.starts_with(' ') && PREPENDED.contains(text.trim()) {
             let joined = std::mem::take(&mut words[previous].text) + &words[following].text;
             words[following].text = joined;
+            words[following].attended_ms = words[following].attended_ms.max(words[previous].attended_ms);
         } else {
             following = previous;
         }
@@ -154,6 +165,8 @@ fn join_punctuation(words: &mut [AlignedWord]) {
         if !words[previous].text.ends_with(' ') && APPENDED.contains(words[following].text.as_str()) {
             let joined = std::mem::take(&mut words[following].text);
             words[previous].text.push_str(&joined);
+            words[previous].attended_ms = words[previous].attended_ms.max(words[following].attended_ms);
+            words[previous].end_token = words[following].end_token;
         } else {
             previous = following;
         }
@@ -179,10 +192,19 @@ mod tests {
 
     #[test]
     fn missing_times_make_no_words_out_of_order() {
-        let piece = |text: &str| TokenText { bytes: text.into(), probability: 0.5 };
+        let piece = |text: &str| TokenText { bytes: text.into(), probability: 0.5, attended: 4 };
         let found = words(&[piece(" a"), piece(" b"), piece(" c")], &[0, 10], "en");
         let times: Vec<_> = found.iter().map(|word| (word.start_ms, word.end_ms)).collect();
         assert_eq!(times, [(0, 200), (200, 200), (200, 200)]);
         assert!(words(&[], &[], "en").is_empty());
+    }
+
+    #[test]
+    fn a_word_looks_where_the_latest_of_its_tokens_does_and_punctuation_counts() {
+        let piece = |(text, attended): (&str, u32)| TokenText { bytes: text.into(), probability: 0.5, attended };
+        let pieces = [(" \u{201c}", 9), ("On", 2), (" time", 30), ("ly", 20), (".", 49), (" So", 10)].map(piece);
+        let found = words(&pieces, &[0, 1, 2, 3, 4, 5, 6], "en");
+        let told: Vec<_> = found.iter().map(|word| (word.text.as_str(), word.attended_ms, word.end_token)).collect();
+        assert_eq!(told, [(" \u{201c}On", 200, 2), (" timely.", 1000, 5), (" So", 220, 6)]);
     }
 }

@@ -1,8 +1,11 @@
 //! From scores to tokens: one request's way through its text.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Tensor};
 
 use super::beam::{Advance, Beam, BeamOptions, Candidate, EarlyStopping};
+use super::bias::{Bias, Walk};
 use super::decoding::{Decoded, Strategy, Task};
 use super::repetition::LoopGuard;
 use super::rules::Rules;
@@ -19,6 +22,49 @@ pub(super) struct Progress {
     limit: usize,
     timestamps: bool,
     pub(super) probed: f32,
+    bias: Option<Biased>,
+}
+
+/// Terms to be preferred, and where a text is in them.
+#[derive(Debug)]
+struct Biased {
+    terms: Arc<Bias>,
+    /// After the prompt.
+    start: Walk,
+    /// Of the one text of a [`Single`].
+    now: Walk,
+}
+
+impl Biased {
+    fn new(task: &Task) -> Option<Self> {
+        let terms = task.bias.clone()?;
+        let start = terms.after(task.prompt.get(task.text_from..).unwrap_or_default());
+        Some(Self { now: start.clone(), start, terms })
+    }
+
+    /// Lifts the scores of what begins a term or goes on in one; gives the logarithm of what they summed to before.
+    fn lift(&self, scores: &mut [f32]) -> f32 {
+        let total = kernels::log_sum_exp(scores);
+        self.terms.apply(&self.now, scores);
+        total
+    }
+
+    /// What the score of a token was before it was lifted.
+    fn own_score(&self, scores: &[f32], token: u32) -> f32 {
+        let score = scores.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        score - self.terms.lifted(&self.now, token)
+    }
+
+    /// Takes out of the log-probabilities of a whole text what was added to find it.
+    fn lower(&self, tokens: &[u32], logprobs: &mut [f32]) {
+        let mut walk = self.start.clone();
+        for (i, logprob) in logprobs.iter_mut().enumerate() {
+            *logprob -= tokens.get(i).map_or_else(|| -self.terms.held(&walk), |token| self.terms.gain(&walk, *token));
+            if let Some(token) = tokens.get(i) {
+                walk = self.terms.step(&walk, *token);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -57,12 +103,13 @@ impl Progress {
                 Chooser::Beam(Box::new(Beam::new(BeamOptions { width, length_penalty, early_stopping, end, limit })))
             }
         };
-        Self { chooser, next: Vec::new(), fresh: task.fresh, limit, timestamps: task.timestamps, probed: 0.0 }
+        let bias = Biased::new(task);
+        Self { chooser, next: Vec::new(), fresh: task.fresh, limit, timestamps: task.timestamps, probed: 0.0, bias }
     }
 
     /// Whether the best token by score is all it needs, so that a device can choose by itself.
     pub(super) fn plain(&self) -> bool {
-        !self.timestamps && matches!(self.chooser, Chooser::Single { sampler: None, .. })
+        !self.timestamps && self.bias.is_none() && matches!(self.chooser, Chooser::Single { sampler: None, .. })
     }
 
     /// Whether the rules for a first token hold.
@@ -86,22 +133,25 @@ impl Progress {
     /// Chooses from the scores of its rows, which may be changed.
     pub(super) fn choose(&mut self, scores: &mut [f32], vocabulary: usize, rules: &Rules) -> Result<Turn, ModelError> {
         let banned = self.banned(rules);
+        let timestamps = rules.timestamps.as_ref().filter(|_| self.timestamps);
+        let bias = self.bias.as_ref();
         match &mut self.chooser {
             Chooser::Single { text, sampler } => {
-                if let Some(timestamps) = rules.timestamps.as_ref().filter(|_| self.timestamps) {
-                    ban(scores, banned);
+                ban(scores, banned);
+                if let Some(timestamps) = timestamps {
                     timestamps.apply(&text.tokens, scores);
                 }
-                let chosen = match sampler {
-                    Some(sampler) => {
-                        ban(scores, banned);
-                        sampler.draw(scores)?
-                    }
-                    None => kernels::best_of(scores, vocabulary, &[banned]).first().map_or(
+                let total = bias.map(|bias| bias.lift(scores));
+                let mut chosen = match sampler {
+                    Some(sampler) => sampler.draw(scores)?,
+                    None => kernels::best_of(scores, vocabulary, &[]).first().map_or(
                         Candidate { token: rules.end, logprob: 0.0 },
                         |best| Candidate { token: best.id, logprob: best.logprob },
                     ),
                 };
+                if let (Some(total), Some(bias)) = (total, bias) {
+                    chosen.logprob = bias.own_score(scores, chosen.token) - total;
+                }
                 Ok(self.take(chosen, rules.end))
             }
             Chooser::Beam(beam) => {
@@ -111,18 +161,18 @@ impl Progress {
                     // As in the reference, what is banned keeps its share of the softmax.
                     let total = kernels::log_sum_exp(scores);
                     ban(scores, banned);
-                    if let (Some(rules), Some(text)) =
-                        (rules.timestamps.as_ref().filter(|_| self.timestamps), beam.rows().get(row))
-                    {
-                        rules.apply(text, scores);
+                    let text = beam.rows().get(row);
+                    if let (Some(timestamps), Some(text)) = (timestamps, text) {
+                        timestamps.apply(text, scores);
                     }
+                    let lost = match (bias, text) {
+                        (Some(bias), Some(text)) => bias.terms.apply(&bias.terms.go_on(&bias.start, text), scores),
+                        _ => 0.0,
+                    };
                     let allowed = kernels::log_sum_exp(scores);
+                    let logprob = |best: &kernels::Best| best.logprob + allowed - total - lost;
                     let best = kernels::top_k(scores, wanted);
-                    rows.push(
-                        best.iter()
-                            .map(|best| Candidate { token: best.id, logprob: best.logprob + allowed - total })
-                            .collect(),
-                    );
+                    rows.push(best.iter().map(|b| Candidate { token: b.id, logprob: logprob(b) }).collect());
                 }
                 Ok(match beam.advance(&rows) {
                     Advance::Continue { parents, tokens } => {
@@ -144,6 +194,9 @@ impl Progress {
             return Turn::Done;
         }
         text.tokens.push(chosen.token);
+        if let Some(bias) = &mut self.bias {
+            bias.now = bias.terms.step(&bias.now, chosen.token);
+        }
         text.looped = text.guard.push(chosen.token);
         if text.looped || text.tokens.len() >= self.limit {
             return Turn::Done;
@@ -156,7 +209,10 @@ impl Progress {
         let (tokens, logprobs, truncated, looped) = match self.chooser {
             Chooser::Single { text, .. } => (text.tokens, text.logprobs, !text.ended, text.looped),
             Chooser::Beam(beam) => {
-                let best = beam.finish();
+                let mut best = beam.finish();
+                if let Some(bias) = &self.bias {
+                    bias.lower(&best.tokens, &mut best.logprobs);
+                }
                 let mut guard = LoopGuard::default();
                 let looped = best.tokens.iter().any(|token| guard.push(*token));
                 (best.tokens, best.logprobs, best.truncated, looped)
@@ -167,7 +223,7 @@ impl Progress {
     }
 }
 
-fn ban(scores: &mut [f32], banned: &[u32]) {
+pub(super) fn ban(scores: &mut [f32], banned: &[u32]) {
     for id in banned {
         if let Some(score) = scores.get_mut(*id as usize) {
             *score = f32::NEG_INFINITY;

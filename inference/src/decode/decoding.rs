@@ -1,7 +1,10 @@
 //! The decoding loop: every request in it moves on by one token a step, new ones come in between, finished ones leave.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
+use super::bias::Bias;
 use super::choice::{Progress, Turn, best_on_device};
 use super::rules::Rules;
 use crate::decoder::{Batch, Decoder, Scores, Source, pick, pick_last};
@@ -41,6 +44,10 @@ pub struct Task {
     pub timestamps: bool,
     /// Asks for the probability of a token right after this index of the prompt: (index, token).
     pub probe: Option<(usize, u32)>,
+    /// Terms to be preferred.
+    pub bias: Option<Arc<Bias>>,
+    /// Index of the prompt from which on it is text of this task's: what of it is the beginning of a term counts.
+    pub text_from: usize,
 }
 
 /// What was decoded of one text.
@@ -199,17 +206,28 @@ fn choose<K>(
     vocabulary: usize,
     rules: &Rules,
 ) -> Result<Vec<Turn>, ModelError> {
-    if let (Scores::Device(scores), Some(bans)) = (&scores, &rules.bans)
-        && running.iter().all(|(_, progress)| progress.plain())
-    {
-        let which: Vec<u32> = running.iter().map(|(_, progress)| u32::from(progress.first())).collect();
-        let bans = bans.index_select(&Tensor::new(which, scores.device())?, 0)?;
-        let chosen = best_on_device(scores, &bans)?;
-        return Ok(running.iter_mut().zip(chosen).map(|((_, row), chosen)| row.take(chosen, rules.end)).collect());
+    let (Scores::Device(table), Some(bans), 1) = (&scores, &rules.bans, rows) else {
+        let mut scores = scores.into_host()?;
+        let rows = scores.chunks_exact_mut(rows * vocabulary);
+        return running.iter_mut().zip(rows).map(|((_, row), scores)| row.choose(scores, vocabulary, rules)).collect();
+    };
+    // Only what the device cannot choose by itself comes to the host.
+    let (plain, other): (Vec<usize>, Vec<usize>) = (0..running.len()).partition(|i| running[*i].1.plain());
+    let mut turns: Vec<Option<Turn>> = running.iter().map(|_| None).collect();
+    if !plain.is_empty() {
+        let which: Vec<u32> = plain.iter().map(|i| u32::from(running[*i].1.first())).collect();
+        let bans = bans.index_select(&Tensor::new(which, table.device())?, 0)?;
+        for (i, chosen) in plain.iter().zip(best_on_device(&pick(table, &plain)?, &bans)?) {
+            turns[*i] = Some(running[*i].1.take(chosen, rules.end));
+        }
     }
-    let mut scores = scores.into_host()?;
-    let rows = scores.chunks_exact_mut(rows * vocabulary);
-    running.iter_mut().zip(rows).map(|((_, progress), scores)| progress.choose(scores, vocabulary, rules)).collect()
+    if !other.is_empty() {
+        let mut scores = Scores::Device(pick(table, &other)?).into_host()?;
+        for (i, scores) in other.iter().zip(scores.chunks_exact_mut(vocabulary)) {
+            turns[*i] = Some(running[*i].1.choose(scores, vocabulary, rules)?);
+        }
+    }
+    Ok(turns.into_iter().flatten().collect())
 }
 
 /// Takes those that are done out of the batch.

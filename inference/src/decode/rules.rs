@@ -1,9 +1,10 @@
 //! Which tokens a model may choose, whatever the text.
 
-use candle_core::Tensor;
+use candle_core::{D, DType, Tensor};
 
+use super::choice::ban;
 use super::timestamps::TimestampRules;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, Scores};
 use crate::error::ModelError;
 
 /// The token rules of one model.
@@ -46,6 +47,30 @@ impl Rules {
             Some(Tensor::from_vec(bans, (2, vocabulary), decoder.device())?)
         };
         Ok(Self { end, never_timed: never.clone(), never, never_first, bans, timestamps: None })
+    }
+
+    /// Natural logarithms of the probabilities of a text's first `tokens` among those the model may choose; `hidden` are
+    /// the states they would have been chosen from, (tokens, width). Each costs more than a layer.
+    pub(crate) fn logprobs(&self, decoder: &Decoder, hidden: &Tensor, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+        match decoder.scores(hidden)? {
+            Scores::Host(mut scores) => {
+                let rows = scores.chunks_exact_mut(decoder.vocabulary()).zip(tokens).enumerate();
+                let logprob = |(i, (row, token)): (usize, (&mut [f32], &u32))| {
+                    ban(row, if i == 0 { &self.never_first } else { &self.never });
+                    row.get(*token as usize).copied().unwrap_or(f32::NEG_INFINITY) - kernels::log_sum_exp(row)
+                };
+                Ok(rows.map(logprob).collect())
+            }
+            Scores::Device(scores) => {
+                let mut scores = scores.to_dtype(DType::F32)?;
+                if let Some(bans) = &self.bans {
+                    let which: Vec<u32> = (0..tokens.len()).map(|i| u32::from(i == 0)).collect();
+                    scores = (scores + bans.index_select(&Tensor::new(which, bans.device())?, 0)?)?;
+                }
+                let chosen = scores.gather(&Tensor::new(tokens, scores.device())?.unsqueeze(1)?, D::Minus1)?;
+                Ok((chosen.squeeze(1)? - scores.log_sum_exp(D::Minus1)?)?.to_vec1()?)
+            }
+        }
     }
 
     /// With rules for texts that carry timestamps, the tokens from `rules.first` on.

@@ -1,5 +1,7 @@
 //! From decoded tokens to the answer a caller gets.
 
+use std::ops::Range;
+
 use super::SpeechModel;
 use super::jobs::Job;
 use super::request::{SpeechHypothesis, TimedText};
@@ -7,7 +9,7 @@ use crate::alignment::{POSITION_MS, TokenText, most_attended, token_times, words
 use crate::decode::Decoded;
 use crate::decode::quality::{Measures, Verdict, compression_ratio, verdict};
 use crate::decode::timestamps::segments;
-use crate::decoder::Watch;
+use crate::decoder::{Watch, pick};
 use crate::error::ModelError;
 use crate::mel::SAMPLE_RATE;
 
@@ -49,8 +51,9 @@ impl SpeechModel {
         matches!(verdict(&measures, &self.options.thresholds), Verdict::Retry(_)).then_some(next)
     }
 
-    /// Adds the words' times where they are asked for: the text is run once more, all at once, and the attention of the
-    /// heads that follow the audio is read off.
+    /// Adds the words' times where they are asked for: the whole text, prefix included, is run once more, all at once,
+    /// and the attention of the heads that follow the audio is read off. The same pass tells how probable the prefix
+    /// is.
     pub(super) fn aligned(
         &self,
         job: &Job,
@@ -58,37 +61,56 @@ impl SpeechModel {
         mut hypothesis: SpeechHypothesis,
     ) -> Result<SpeechHypothesis, ModelError> {
         let timestamp = |id: &u32| self.rules.first_timestamp().is_some_and(|first| *id >= first);
-        let spoken: Vec<usize> = (0..decoded.tokens.len()).filter(|i| !timestamp(&decoded.tokens[*i])).collect();
-        if !job.request.words || spoken.is_empty() {
+        let prefix = &job.prompt[job.text_from..];
+        let spoken = decoded.tokens.iter().zip(&decoded.logprobs).filter(|(id, _)| !timestamp(id));
+        let (spoken, spoken_logprobs): (Vec<u32>, Vec<f32>) = spoken.unzip();
+        let tokens = [prefix, &spoken].concat();
+        if !job.request.words || tokens.is_empty() {
             return Ok(hypothesis);
         }
         let decoder = self.network.decoder();
-        let tokens: Vec<u32> = spoken.iter().map(|i| decoded.tokens[*i]).collect();
-        let mut whole = job.prompt.clone();
-        whole.extend(&tokens);
+        let mut whole = [&job.prompt, spoken.as_slice()].concat();
         whole.truncate(decoder.max_positions());
         let mut watch = Watch::new(&self.alignment_heads);
-        decoder.forward_watched(&[whole], &mut decoder.batch(std::slice::from_ref(&job.source))?, Some(&mut watch))?;
-        // The attention that chose a token is that of the position before it. Behind the audio there is only padding.
+        let mut batch = decoder.batch(std::slice::from_ref(&job.source))?;
+        let hidden = decoder.forward_watched(&[whole], &mut batch, Some(&mut watch))?;
+        // What chose a token is the position before it.
+        let first = job.text_from - 1;
+        let mut logprobs = Vec::new();
+        if !prefix.is_empty() {
+            let places: Vec<usize> = (first..first + prefix.len()).collect();
+            logprobs = self.rules.logprobs(decoder, &pick(&hidden, &places)?, prefix)?;
+        }
+        logprobs.extend(spoken_logprobs);
+        let (times, looked) = self.times(job, &watch, first..first + tokens.len() + 1);
+        let piece = |((token, logprob), attended): ((&u32, &f32), &u32)| TokenText {
+            bytes: self.tokens.bytes(*token),
+            probability: logprob.exp(),
+            attended: *attended,
+        };
+        let pieces: Vec<TokenText> = tokens.iter().zip(&logprobs).zip(&looked).map(piece).collect();
+        hypothesis.words = words(&pieces, &times, &job.language);
+        let of_prefix = hypothesis.words.iter().take_while(|word| word.end_token <= prefix.len());
+        hypothesis.prefix_words = of_prefix.count();
+        Ok(hypothesis)
+    }
+
+    /// Of these rows of attention: the position each begins at, and the one it looks at most. The last is the end's.
+    fn times(&self, job: &Job, watch: &Watch, rows: Range<usize>) -> (Vec<u32>, Vec<u32>) {
+        // Behind the audio there is only padding.
         let positions = job.source.length();
-        let spoken_positions = (job.request.pcm.len() / POSITION_SAMPLES).clamp(1, positions);
-        let first = job.prompt.len() - 1;
+        let spoken = (job.request.pcm.len() / POSITION_SAMPLES).clamp(1, positions);
         let crop = |shares: &Vec<f32>| -> Vec<f32> {
-            let rows = shares.chunks_exact(positions).skip(first).take(tokens.len() + 1);
-            rows.flat_map(|row| &row[..spoken_positions]).copied().collect()
+            let rows = shares.chunks_exact(positions).skip(rows.start).take(rows.len());
+            rows.flat_map(|row| &row[..spoken]).copied().collect()
         };
         let heads: Vec<Vec<f32>> = watch.shares.iter().map(crop).collect();
-        let rows = heads.first().map_or(0, |head| head.len() / spoken_positions);
-        let mut times = token_times(&heads, rows, spoken_positions);
-        times.resize(tokens.len() + 1, spoken_positions as u32);
-        let piece = |(token, i): (&u32, &usize)| TokenText {
-            bytes: self.tokens.bytes(*token),
-            probability: decoded.logprobs.get(*i).map_or(0.0, |logprob| logprob.exp()),
-        };
-        let pieces: Vec<TokenText> = tokens.iter().zip(&spoken).map(piece).collect();
-        hypothesis.words = words(&pieces, &times, &job.language);
-        let looked = most_attended(&heads, rows, spoken_positions).into_iter().take(tokens.len());
-        hypothesis.attended = looked.map(|row| row.position).collect();
-        Ok(hypothesis)
+        // The last token may lie beyond the model's last position.
+        let known = heads.first().map_or(0, |head| head.len() / spoken);
+        let mut times = token_times(&heads, known, spoken);
+        times.resize(rows.len(), spoken as u32);
+        let mut looked: Vec<u32> = most_attended(&heads, known, spoken).iter().map(|row| row.position).collect();
+        looked.resize(rows.len(), spoken as u32 - 1);
+        (times, looked)
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Job {
     pub(super) language_probability: f32,
     /// Its text so far was forced, these tokens.
     pub(super) prompt: Vec<u32>,
+    /// The request's prefix begins at this index of them.
+    pub(super) text_from: usize,
     /// Temperatures tried before.
     pub(super) attempts: usize,
     pub(super) temperature: f32,
@@ -94,8 +96,9 @@ impl SpeechModel {
             }
         }
         let context = self.options.context;
-        let sources = self.encode(&sound.iter().map(|(_, request)| request.as_ref()).collect::<Vec<_>>(), context)?;
-        let languages = self.languages_of(&sound, &sources)?;
+        let asked: Vec<&SpeechRequest> = sound.iter().map(|(_, request)| request.as_ref()).collect();
+        let sources = self.encode(&asked, context)?;
+        let languages = self.languages_of(&asked, &sources)?;
         let mut tasks = Vec::with_capacity(sound.len());
         for (((ticket, request), source), (language, language_probability)) in
             sound.into_iter().zip(sources).zip(languages)
@@ -107,6 +110,7 @@ impl SpeechModel {
                 language,
                 language_probability,
                 prompt: Vec::new(),
+                text_from: 0,
                 attempts: 0,
                 temperature: 0.0,
             };
@@ -142,35 +146,9 @@ impl SpeechModel {
         Ok(sources.into_iter().flatten().collect())
     }
 
-    /// The language of each row and how sure that is: as asked for, or as the model hears it.
-    fn languages_of(
-        &self,
-        requests: &[(Ticket, Arc<SpeechRequest>)],
-        sources: &[Source],
-    ) -> Result<Vec<(String, f32)>, ModelError> {
-        let known = self.tokens.languages();
-        let asked = |request: &SpeechRequest| request.language.is_some() || known.len() < 2;
-        let unsure: Vec<usize> = (0..requests.len()).filter(|i| !asked(&requests[*i].1)).collect();
-        let mut heard = Vec::new();
-        if !unsure.is_empty() {
-            let decoder = self.network.decoder();
-            let mut batch = decoder.batch(&unsure.iter().map(|i| sources[*i].clone()).collect::<Vec<_>>())?;
-            let hidden = decoder.forward(&vec![vec![self.tokens.start]; unsure.len()], &mut batch)?;
-            let scores = decoder.scores(&hidden)?.into_host()?;
-            heard.extend(scores.chunks_exact(decoder.vocabulary()).map(|row| likeliest(row, known)));
-        }
-        let mut heard = heard.into_iter();
-        let name = |(_, request): &(Ticket, Arc<SpeechRequest>)| match &request.language {
-            Some(language) => (language.clone(), 1.0),
-            None if asked(request) => (self.languages[0].clone(), 1.0),
-            None => heard.next().unwrap_or_default(),
-        };
-        Ok(requests.iter().map(name).collect())
-    }
-
     /// The job's next decode; where nothing can be decoded it is answered.
     fn start(&mut self, ticket: Ticket, mut job: Job) -> Result<Option<(Ticket, Source, Task)>, ModelError> {
-        let Some(task) = self.task(&job.request, &job.language, job.temperature)? else {
+        let Some(mut task) = self.task(&job.request, &job.language, job.temperature)? else {
             let hypothesis = SpeechHypothesis {
                 language: job.language,
                 language_probability: job.language_probability,
@@ -181,6 +159,8 @@ impl SpeechModel {
             return Ok(None);
         };
         job.prompt.clone_from(&task.prompt);
+        job.text_from = task.text_from;
+        task.bias = self.bias(&job.request, &job.language)?;
         let source = job.source.clone();
         self.jobs.insert(ticket, job);
         Ok(Some((ticket, source, task)))
@@ -230,12 +210,4 @@ impl SpeechModel {
         }
         if again.is_empty() { Ok(()) } else { self.decode(again) }
     }
-}
-
-/// The likeliest of the known languages, and its share of the softmax over them.
-fn likeliest(scores: &[f32], known: &[(String, u32)]) -> (String, f32) {
-    let of = |id: &u32| scores.get(*id as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    let candidates: Vec<f32> = known.iter().map(|(_, id)| of(id)).collect();
-    let best = kernels::top_k(&candidates, 1);
-    best.first().map_or_else(Default::default, |best| (known[best.id as usize].0.clone(), best.logprob.exp()))
 }

@@ -2,8 +2,10 @@
 
 mod answer;
 mod jobs;
+mod languages;
 mod prompt;
 mod request;
+mod terms;
 mod tokens;
 
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use kernels::Threads;
 
 use crate::alignment::{AlignmentHead, default_alignment_heads};
 use crate::compute::{Compute, EngineOptions};
+use crate::decode::bias::Bias;
 use crate::decode::timestamps::TimestampRules;
 use crate::decode::{Decoding, Rules};
 use crate::directory::{GenerationConfig, ModelDirectory};
@@ -24,6 +27,7 @@ use crate::model_thread::{Ticket, run_all};
 use crate::whisper::Whisper;
 use jobs::Job;
 pub use request::{AudioContext, SWITCH_PROBABILITY, SpeechHypothesis, SpeechOptions, SpeechRequest, TimedText};
+use terms::{BiasKey, TERM_BEAMS};
 use tokens::SpeechTokens;
 
 /// Frames in a second.
@@ -45,6 +49,10 @@ pub struct SpeechModel {
     threads: Arc<Threads>,
     single: Decoding<Ticket>,
     beams: Decoding<Ticket>,
+    /// Which tokens go on a word.
+    inner_tokens: Arc<[bool]>,
+    /// Lists of terms asked for lately.
+    biases: Vec<(BiasKey, Option<Arc<Bias>>)>,
     jobs: HashMap<Ticket, Job>,
     ready: Vec<(Ticket, Result<SpeechHypothesis, ModelError>)>,
 }
@@ -76,8 +84,10 @@ impl SpeechModel {
         Ok(Self {
             mel: LogMel::new(network.config().num_mel_bins),
             single: Decoding::new(1),
-            beams: Decoding::new(options.beams),
+            beams: Decoding::new(if options.beams > 1 { options.beams } else { TERM_BEAMS }),
             threads: Arc::new(Threads::new(engine.thread_count())),
+            inner_tokens: tokens.inner(network.decoder().vocabulary()),
+            biases: Vec::new(),
             jobs: HashMap::new(),
             ready: Vec::new(),
             network,

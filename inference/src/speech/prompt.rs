@@ -16,6 +16,11 @@ const CONTEXT_POSITIONS: usize = 224;
 const SEED: u64 = 0x5eed;
 
 impl SpeechModel {
+    /// Whether earlier text is given to the model.
+    pub(super) fn reads_prompts(&self) -> bool {
+        self.network.decoder().max_positions() >= CONTEXT_POSITIONS
+    }
+
     /// `None` where the prefix leaves no position free: nothing can follow it.
     pub(super) fn task(
         &self,
@@ -29,12 +34,13 @@ impl SpeechModel {
         let header = self.tokens.header(language, timestamps)?;
         let limit = request.pcm.len() * TOKENS_PER_SECOND / SAMPLE_RATE + TOKENS_EXTRA;
         let mut prompt = Vec::new();
-        if positions >= CONTEXT_POSITIONS {
+        if self.reads_prompts() {
             // Earlier text gets half of the positions at most, and never the room the new text needs.
             let free = positions.saturating_sub(header.len() + opening.len() + limit);
             prompt = self.tokens.context(&request.prompt, free.min(positions / 2 - 1))?;
         }
         let start = prompt.len();
+        let text_from = start + header.len();
         let fresh = opening.is_empty();
         prompt.extend(header.into_iter().chain(opening));
         if prompt.len() >= positions {
@@ -42,12 +48,12 @@ impl SpeechModel {
         }
         let strategy = if temperature > 0.0 {
             Strategy::Sample { temperature, seed: SEED }
-        } else if self.options.beams > 1 {
+        } else if self.options.beams > 1 || !request.terms.is_empty() {
             Strategy::Beam { length_penalty: self.options.length_penalty }
         } else {
             Strategy::Greedy
         };
         let probe = self.tokens.no_speech.map(|token| (start, token));
-        Ok(Some(Task { prompt, fresh, limit, strategy, timestamps, probe }))
+        Ok(Some(Task { prompt, fresh, limit, strategy, timestamps, probe, bias: None, text_from }))
     }
 }

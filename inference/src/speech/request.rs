@@ -57,12 +57,14 @@ pub struct SpeechRequest {
     /// [`SWITCH_PROBABILITY`].
     pub expected_language: Option<String>,
     /// Words and names that are likelier than the model thinks: where the audio may hold one, its spelling is preferred.
+    /// They are found by following several texts at once, which costs a little time; models of any size heed them. In
+    /// models that read prompts those that [`prompt`](Self::prompt) names as well are preferred half as much.
     pub terms: Vec<String>,
     /// Text said before this audio, may be empty. Models too small for it ignore it.
     pub prompt: String,
     /// Text this audio starts with: it is forced, and decoding goes on behind it. May be empty.
     pub prefix: String,
-    /// Also find out when each word was said, and where in the audio each token looks.
+    /// Also find out when each word was said, the prefix's included, and where in the audio it looks.
     pub words: bool,
     /// Decode with the model's own timestamps, which cut the text into segments. Not together with a prefix.
     pub timestamps: bool,
@@ -87,11 +89,11 @@ pub struct SpeechHypothesis {
     pub temperature: f32,
     /// The text did not end: a token limit was reached, or it went round in circles.
     pub truncated: bool,
-    /// The words after the prefix with their times from the start of the audio, when asked for.
+    /// The words of the prefix and of the text after it, with their times from the start of the audio, when asked for.
+    /// None where the prefix left the model no room to go on.
     pub words: Vec<AlignedWord>,
-    /// For each token after the prefix, the encoder position (20 ms) it looks at most, when words are asked for: what a
-    /// streaming policy needs to see which tokens lean on the end of the audio.
-    pub attended: Vec<u32>,
+    /// So many of [`words`](Self::words) belong to the prefix. A word that begins in it and ends behind it does not.
+    pub prefix_words: usize,
     /// Pieces between timestamps, when those are asked for.
     pub segments: Vec<TimedText>,
 }

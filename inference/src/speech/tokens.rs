@@ -1,5 +1,7 @@
 //! Whisper's vocabulary: its special tokens, its languages, text to tokens and back.
 
+use std::sync::Arc;
+
 use tokenizers::Tokenizer;
 
 use crate::alignment::token_bytes;
@@ -98,7 +100,20 @@ impl SpeechTokens {
         }
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+    /// Of each token whether a word goes on with it: it begins with neither a space nor punctuation.
+    pub(super) fn inner(&self, vocabulary: usize) -> Arc<[bool]> {
+        let letter = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
+        let inner = |token: u32| self.bytes(token).first().is_some_and(letter);
+        (0..vocabulary as u32).map(|token| token < self.end && inner(token)).collect()
+    }
+
+    /// Whether a language is written without spaces between words.
+    pub(super) fn spaceless(&self, language: &str) -> bool {
+        SPACELESS.contains(&language)
+    }
+
+    /// Tokens of a text as it is.
+    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|_| ModelError::Compute("the tokenizer refuses a text".to_owned()))?;
         Ok(encoding.get_ids().to_vec())

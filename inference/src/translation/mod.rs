@@ -232,6 +232,8 @@ impl TranslationModel {
             strategy,
             timestamps: false,
             probe: None,
+            bias: None,
+            text_from: 0,
         }
     }
 

@@ -62,6 +62,8 @@ fn decode(
         strategy,
         timestamps: false,
         probe: None,
+        bias: None,
+        text_from: 0,
     };
     let requests = sources.iter().zip(texts).enumerate().map(|(i, (source, text))| (i, source.clone(), task(text)));
     let mut decoding = Decoding::new(width);

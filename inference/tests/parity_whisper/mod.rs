@@ -63,6 +63,8 @@ fn no_speech(reference: &Reference, whisper: &Whisper, window: &str, source: &So
         strategy: Strategy::Greedy,
         timestamps: false,
         probe: Some((0, reference.read("/no_speech"))),
+        bias: None,
+        text_from: 0,
     };
     let rules = rules(reference, whisper);
     let done = Decoding::new(1).admit(whisper.decoder(), &rules, vec![((), source.clone(), task)]).unwrap();
