@@ -11,8 +11,8 @@ use shared::{
 /// them.
 const HOLD_BACK: usize = 2;
 /// The newest committed words of the source whose share of the translation is not committed yet: what follows them often
-/// decides how they are translated. One more word of patience halves how often a final differs from the translation
-/// of the whole sentence.
+/// decides how they are translated. With one word of patience a final is almost always what its sentences are translated
+/// to when they come as a whole.
 const PATIENCE: usize = 1;
 /// Words shown beyond those that two successive translations agree on (the last words, masked from display, of
 /// Arivazhagan et al., "Re-translation versus Streaming for Simultaneous Translation", 2020, but as many as are in doubt
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(shown("la casa", "la casa es verde"), "la casa es");
         assert_eq!(shown("la casa es", "la casa era verde"), "la casa era");
         assert_eq!(shown("la casa es verde", "la casa era roja y"), "la casa");
-        assert_eq!(shown("房子是", "房子是绿色的"), "房子是绿色", "two characters make a word");
+        assert_eq!(shown("房子", "房子是绿色的"), "房子是绿", "two characters make a word");
         let committed = agreed("la casa", "es verde");
         assert_eq!(steady(&state("la", "casa es roja"), &committed), "es verde");
         assert_eq!(steady(&state("la", "mesa era roja"), &committed), "es", "nothing of it is left to compare with");

@@ -20,7 +20,7 @@ impl Glossary {
     }
 
     /// For the model that translates `text` into the target language: the terms that stand in it.
-    pub(crate) fn into_target(&self, text: &str) -> Vec<Term> {
+    pub(crate) fn for_target(&self, text: &str) -> Vec<Term> {
         self.0.iter().filter(|term| stands_in(&term.source, text)).cloned().collect()
     }
 
@@ -28,7 +28,7 @@ impl Glossary {
     /// so that the next model finds them.
     pub(crate) fn kept(&self, text: &str) -> Vec<Term> {
         let kept = |term: Term| Term { target: term.source.clone(), ..term };
-        self.into_target(text).into_iter().map(kept).collect()
+        self.for_target(text).into_iter().map(kept).collect()
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     }
 
     fn found(text: &str) -> Vec<String> {
-        glossary().into_target(text).into_iter().map(|term| format!("{}={}", term.source, term.target)).collect()
+        glossary().for_target(text).into_iter().map(|term| format!("{}={}", term.source, term.target)).collect()
     }
 
     #[test]

@@ -14,6 +14,6 @@ pub(crate) async fn through(legs: &[Leg], piece: &Piece, glossary: &Glossary) ->
         let terms = glossary.kept(&text);
         text = leg.translate(Piece { text, prefix: String::new() }, terms).await?;
     }
-    let terms = glossary.into_target(&text);
+    let terms = glossary.for_target(&text);
     last.translate(Piece { text, prefix: piece.prefix.clone() }, terms).await
 }

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_source_that_is_not_the_one_remembered_is_translated_as_a_whole() {
-        for before in [state("Es tarde.", 99, 9), state("Es tarde.", 5, 9), state("Es tarde.", 0, 99)] {
+        for before in [state("Es tarde.", 99, 9), state("Es tarde.", 4, 9), state("Es tarde.", 0, 99)] {
             let end = job("It is late. We go.", "", JobKind::Final);
             assert_eq!(asked(&plan(&end, &before)), [("It is late.", ""), ("We go.", "")]);
             let after = conclude(&end, &before, &["Es tarde.", "Vamos."]);
