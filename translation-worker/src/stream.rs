@@ -96,7 +96,9 @@ fn open_part<'a>(job: &'a TranslationJob, state: &'a TranslationState) -> Option
     let source = job.committed.get(state.settled_source..)?;
     let target = state.committed.get(state.settled..)?;
     let before = job.committed[..state.settled_source].chars().next_back();
-    let at_a_cut = source.is_empty() || source.starts_with(char::is_whitespace) || before.is_none_or(is_wide);
+    let behind_a_cut = |c: char| is_wide(c) || !c.is_alphanumeric();
+    let at_a_cut = source.is_empty() || source.starts_with(char::is_whitespace);
+    let at_a_cut = at_a_cut || before.is_none_or(behind_a_cut);
     at_a_cut.then_some((source, target))
 }
 
@@ -227,6 +229,15 @@ mod tests {
             (after.state.settled_source, after.state.settled),
             (end.committed.len(), after.shown.committed.len())
         );
+    }
+
+    #[test]
+    fn sentences_without_spaces_between_them_settle_too() {
+        let job = growing("他说：“好。”", "我们走");
+        let after = conclude(&job, &state("", 0, 0), &["Dijo «bien».", "Vamos"]);
+        assert_eq!((after.shown.committed.as_str(), after.state.settled_source), ("Dijo «bien».", job.committed.len()));
+        let next = growing("他说：“好。”我们走", "吧");
+        assert_eq!(asked(&plan(&next, &after.state)), [("我们走吧", "")]);
     }
 
     #[test]

@@ -206,6 +206,7 @@ async fn a_settled_sentence_is_never_asked_again_and_what_follows_is_translated_
     assert_eq!(texts(&scene.last().await), ("One' two' three.'", " Four' five'", false));
     let before = scene.asked("en-es").len();
     scene.caption(3, "es", "One two three. Four five", "six").await;
+    scene.last().await;
     scene.caption(4, "es", "One two three. Four five six seven.", "").await;
     assert_eq!(scene.last().await.committed, "One' two' three.' Four' five' six' seven.'");
     let asked: Vec<String> = scene.asked("en-es").into_iter().skip(before).map(|request| request.text).collect();
