@@ -3,25 +3,30 @@
 use bytes::Bytes;
 use serde_json::Error;
 use shared::{
-    agreement::{Agreed, following},
+    agreement::following,
     bus::{Delivery, Effects, Guard, Publish, StateWrite},
     consumer::{DeadLetter, Subject},
-    jobs::{self, JobKind, SESSION_TTL, SessionEvent, TranslationJob, TranslationState, event_stream, translation_key},
+    jobs::{self, JobKind, SESSION_TTL, SessionEvent, TranslationJob, event_stream, translation_key},
     wire::{GapReason, Translation},
 };
 
+use crate::stream::Translated;
+
 /// The translation, and the state for the next job; only while the state is still `read`.
-pub(crate) fn of_translation(job: &TranslationJob, text: Agreed, read: Option<Bytes>) -> Result<Effects, Error> {
+pub(crate) fn of_translation(
+    job: &TranslationJob,
+    translated: Translated,
+    read: Option<Bytes>,
+) -> Result<Effects, Error> {
+    let Translated { shown, state } = translated;
     let event = SessionEvent::Translation(Translation {
         utterance: job.utterance,
         revision: job.revision,
         target: job.target.clone(),
-        committed: text.committed.clone(),
-        tail: following(&text.committed, &text.tail),
+        tail: following(&shown.committed, &shown.tail),
+        committed: shown.committed,
         is_final: job.kind == JobKind::Final,
     });
-    let (committed, tail) = (text.committed, text.tail);
-    let state = TranslationState { revision: job.revision, committed, tail, ..TranslationState::default() };
     let key = translation_key(job.session, job.utterance, &job.target);
     Ok(Effects {
         guard: Some(Guard { key: key.clone(), expected: read }),

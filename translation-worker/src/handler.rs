@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use shared::{
-    agreement::{Agreed, join, stitch, without_loop},
     bus::{Bus, Delivery, Effects, Finished},
     consumer::{self, DeadLetter, JobError, JobHandler, Outcome},
     jobs::{self, JobKind, TranslationJob, TranslationState, revision_key, translation_key},
@@ -17,11 +16,12 @@ use shared::{
 };
 
 use crate::{
-    commit,
     effects::{of_dead_letter, of_gap, of_translation},
+    glossary::Glossary,
+    legs::through,
     pair::Pair,
-    routes::{Leg, Route, Routes},
-    sentences::{MAX_WORDS, split},
+    routes::{Route, Routes},
+    stream::{self, Translated},
     translator::TranslateError,
 };
 
@@ -74,8 +74,8 @@ impl JobHandler for TranslationHandler {
             if state.as_ref().is_some_and(|state| state.revision >= job.revision) {
                 return self.supersede(delivery).await;
             }
-            let text = self.translate(&job, &state.unwrap_or_default(), &route).await?;
-            match self.bus.finish(delivery, of_translation(&job, text, read)?).await? {
+            let translated = self.translate(&job, &state.unwrap_or_default(), &route).await?;
+            match self.bus.finish(delivery, of_translation(&job, translated, read)?).await? {
                 Finished::Done => return Ok(Outcome::Done),
                 Finished::LeaseLost => return Ok(Outcome::LeaseLost),
                 Finished::GuardFailed => (),
@@ -100,26 +100,13 @@ impl TranslationHandler {
         job: &TranslationJob,
         state: &TranslationState,
         route: &Route,
-    ) -> Result<Agreed, JobError> {
-        let Route::Through(legs) = route else { return Ok(commit::copy(&job.committed, &job.tail)) };
-        let mut text = join(&job.committed, &job.tail);
-        let mut continuation = String::new();
-        for (at, leg) in legs.iter().enumerate() {
-            let parts = split(&text, MAX_WORDS);
-            if at + 1 < legs.len() {
-                text = whole(leg, parts).await?;
-            } else if parts.len() == 1 {
-                continuation = ask(leg, parts.concat(), state.committed.clone()).await?;
-            } else {
-                // Which part the committed text ends in is not known, so none of it is forced: its end is found again
-                // in the whole.
-                continuation = stitch(&state.committed, &whole(leg, parts).await?);
-            }
-        }
-        Ok(match job.kind {
-            JobKind::Partial => commit::partial(state, &job.committed, &job.tail, &continuation),
-            JobKind::Final => commit::last(state, &continuation),
-        })
+    ) -> Result<Translated, JobError> {
+        let Route::Through(legs) = route else { return Ok(stream::copy(job)) };
+        let plan = stream::plan(job, state);
+        let glossary = Glossary::new(&job.glossary);
+        let asked = plan.pieces.iter().map(|piece| through(legs, piece, &glossary));
+        let answers = try_join_all(asked).await?;
+        Ok(plan.conclude(job, state, &answers))
     }
 
     /// Whether nobody waits for this job any more: the session is gone, or it is a partial and the utterance far ahead.
@@ -158,18 +145,4 @@ impl TranslationHandler {
             Finished::Done | Finished::GuardFailed => Ok(outcome),
         }
     }
-}
-
-/// The translation of all of `parts`, which go to the model together.
-async fn whole(leg: &Leg, parts: Vec<String>) -> Result<String, TranslateError> {
-    let requests = parts.into_iter().map(|text| ask(leg, text, String::new()));
-    let translated = try_join_all(requests).await?;
-    Ok(translated.iter().fold(String::new(), |text, part| join(&text, part)))
-}
-
-/// What the model says, cut where it fell into a loop.
-async fn ask(leg: &Leg, text: String, prefix: String) -> Result<String, TranslateError> {
-    let answer = leg.translate(text, prefix).await?;
-    let cut = if answer.truncated { without_loop(&answer.text) } else { None };
-    Ok(cut.unwrap_or(answer.text))
 }

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use shared::language::Language;
+use shared::{agreement::without_loop, language::Language};
 
 use crate::{
     pair::Pair,
-    translator::{TranslateError, TranslationHypothesis, TranslationRequest, Translator},
+    stream::Piece,
+    translator::{Term, TranslateError, TranslationRequest, Translator},
 };
 
 /// The language between two that have no model of their own: the one with the most models.
@@ -25,17 +26,16 @@ impl Leg {
         Self { translator: Arc::clone(translator), from: from.to_owned(), to: to.to_owned() }
     }
 
-    /// Translates `text`, whose translation begins with `prefix`.
+    /// What the model says of `piece` behind its prefix, cut where it fell into a loop.
     ///
     /// # Errors
     /// When the model fails.
-    pub(crate) async fn translate(
-        &self,
-        text: String,
-        prefix: String,
-    ) -> Result<TranslationHypothesis, TranslateError> {
+    pub(crate) async fn translate(&self, piece: Piece, terms: Vec<Term>) -> Result<String, TranslateError> {
         let (from, to) = (Some(self.from.clone()), Some(self.to.clone()));
-        self.translator.translate(TranslationRequest { text, prefix, terms: Vec::new(), from, to }).await
+        let Piece { text, prefix } = piece;
+        let answer = self.translator.translate(TranslationRequest { text, prefix, terms, from, to }).await?;
+        let cut = if answer.truncated { without_loop(&answer.text) } else { None };
+        Ok(cut.unwrap_or(answer.text))
     }
 }
 
@@ -97,6 +97,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::translator::TranslationHypothesis;
 
     #[derive(Debug)]
     struct Nothing;

@@ -2,7 +2,7 @@
 //! one.
 
 use async_trait::async_trait;
-pub use inference::translation::{TranslationHypothesis, TranslationRequest};
+pub use inference::translation::{Term, TranslationHypothesis, TranslationRequest};
 
 /// The model could not answer. Never holds text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -24,7 +24,7 @@ use shared::{
     },
     language::Language,
     shutdown::CancellationToken,
-    wire::Translation,
+    wire::{GlossaryTerm, Translation},
 };
 use tokio::{
     task::JoinHandle,
@@ -32,7 +32,7 @@ use tokio::{
 };
 use translation_worker::{
     Pair, Routes, TranslationConfig, TranslationWorker,
-    translator::{TranslateError, TranslationHypothesis, TranslationRequest, Translator},
+    translator::{Term, TranslateError, TranslationHypothesis, TranslationRequest, Translator},
 };
 
 /// Translates word by word by putting a mark behind each, and honours a prefix by leaving out as many words; so that
@@ -73,6 +73,7 @@ struct Scene {
     bus: MemoryBus,
     session: SessionId,
     models: BTreeMap<&'static str, Arc<Marking>>,
+    glossary: Vec<GlossaryTerm>,
 }
 
 impl Scene {
@@ -89,7 +90,7 @@ impl Scene {
             Arc::new(model)
         };
         let models = pairs.iter().map(|(pair, mark)| (*pair, model(*mark))).collect();
-        Self { session: SessionId::random(), models, bus }
+        Self { session: SessionId::random(), models, bus, glossary: Vec::new() }
     }
 
     fn worker(&self, name: &str) -> (JoinHandle<()>, CancellationToken) {
@@ -122,7 +123,7 @@ impl Scene {
             target: target.parse().unwrap(),
             committed: committed.to_owned(),
             tail: tail.to_owned(),
-            glossary: Vec::new(),
+            glossary: self.glossary.clone(),
             trace_parent: String::new(),
         };
         self.newest(revision).await;
@@ -187,13 +188,75 @@ async fn a_translation_grows_with_its_caption_and_its_final_commits_all() {
     let scene = Scene::new(&[("en-es", "'")]);
     let (_worker, _stop) = scene.worker("a");
     scene.caption(1, "es", "", "one two").await;
-    assert_eq!(texts(&scene.last().await), ("", "one' two'", false));
+    assert_eq!(texts(&scene.last().await), ("", "one'", false));
     scene.caption(2, "es", "one two", "three four").await;
-    assert_eq!(texts(&scene.last().await), ("one' two'", " three' four'", false));
+    assert_eq!(texts(&scene.last().await), ("one'", " two' three'", false));
     scene.caption(3, "es", "one two three four five", "").await;
     assert_eq!(texts(&scene.last().await), ("one' two' three' four' five'", "", true));
     let prefixes: Vec<String> = scene.asked("en-es").into_iter().map(|request| request.prefix).collect();
-    assert_eq!(prefixes, ["", "", "one' two'"]);
+    assert_eq!(prefixes, ["", "", "one'"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settled_sentence_is_never_asked_again_and_what_follows_is_translated_by_itself() {
+    let scene = Scene::new(&[("en-es", "'")]);
+    let (_worker, _stop) = scene.worker("a");
+    scene.caption(1, "es", "One two", "three. Four").await;
+    scene.caption(2, "es", "One two three.", "Four five").await;
+    assert_eq!(texts(&scene.last().await), ("One' two' three.'", " Four' five'", false));
+    let before = scene.asked("en-es").len();
+    scene.caption(3, "es", "One two three. Four five", "six").await;
+    scene.last().await;
+    scene.caption(4, "es", "One two three. Four five six seven.", "").await;
+    assert_eq!(scene.last().await.committed, "One' two' three.' Four' five' six' seven.'");
+    let asked: Vec<String> = scene.asked("en-es").into_iter().skip(before).map(|request| request.text).collect();
+    assert_eq!(asked, ["Four five six", "Four five six seven."]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn terms_go_to_the_model_that_writes_the_target_and_are_kept_on_the_way_to_it() {
+    let term = |source: &str, target: &str| Term { source: source.to_owned(), target: target.to_owned() };
+    let wire = |source: &str, target: Option<&str>| GlossaryTerm {
+        source: source.to_owned(),
+        target: target.map(str::to_owned),
+    };
+    let mut scene = Scene::new(&[("fr-en", ""), ("en-es", "")]);
+    scene.glossary = vec![wire("tide", Some("marea")), wire("hint", None)];
+    let (_worker, _stop) = scene.worker("a");
+    scene.caption(1, "es", "the tide and a hint", "").await;
+    scene.last().await;
+    assert_eq!(scene.asked("en-es")[0].terms, [term("tide", "marea")]);
+
+    scene.glossary = vec![wire("marée", Some("pleamar")), wire("absent", Some("x"))];
+    let mut job = scene.caption(2, "fr", "unused", "").await;
+    (job.source, job.target) = ("fr".parse().unwrap(), "es".parse().unwrap());
+    (job.utterance, job.committed) = (UtteranceId(2), "la marée monte".to_owned());
+    let key = revision_key(scene.session, job.utterance);
+    scene.bus.set(StateWrite { key, value: Bytes::from("2"), ttl: SESSION_TTL }).await.unwrap();
+    let payload = jobs::encode(&job).unwrap();
+    let produce = Produce { stream: TRANSLATION_JOBS.to_owned(), idempotency_key: "fr".to_owned(), payload, set: None };
+    scene.bus.produce(produce).await.unwrap().unwrap();
+    scene.last().await;
+    assert_eq!(scene.asked("fr-en")[0].terms, [term("marée", "marée")]);
+    assert_eq!(scene.asked("en-es")[1].terms, [term("marée", "pleamar")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_glossary_is_for_what_is_not_committed_yet() {
+    let mut scene = Scene::new(&[("en-es", "'")]);
+    let (_worker, _stop) = scene.worker("a");
+    scene.caption(1, "es", "The tide.", "It comes").await;
+    let committed = scene.last().await.committed;
+    scene.glossary = vec![GlossaryTerm { source: "tide".to_owned(), target: Some("marea".to_owned()) }];
+    scene.caption(2, "es", "The tide. It comes. A tide", "goes").await;
+    assert!(scene.last().await.committed.starts_with(&committed));
+    let with_terms: Vec<String> = scene
+        .asked("en-es")
+        .into_iter()
+        .filter(|request| !request.terms.is_empty())
+        .map(|request| request.text)
+        .collect();
+    assert_eq!(with_terms, ["A tide goes"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,6 +372,6 @@ async fn a_long_text_goes_to_the_model_in_sentences_and_keeps_its_committed_star
     let whole = scene.last().await.committed;
     assert_eq!(whole, source.split(' ').map(|word| format!("{word}'")).collect::<Vec<_>>().join(" "));
     let requests = scene.asked("en-es");
-    assert!(requests.iter().all(|request| request.text.split(' ').count() <= 60));
-    assert_eq!(requests.len(), 4, "two partials, and two requests of two sentences each");
+    assert!(requests.iter().all(|request| request.text.split(' ').count() <= 25));
+    assert_eq!(requests.len(), 6, "two partials, and one request for each sentence");
 }
