@@ -27,6 +27,8 @@ mod recognition;
 mod report;
 mod resources;
 mod round;
+#[cfg(test)]
+mod scores_test;
 mod translated;
 mod view;
 mod word_errors;

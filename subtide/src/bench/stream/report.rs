@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::language::Language;
 
 use super::{
-    figures::{Figures, delays_json, tenth, wall},
+    figures::{Delay, Figures, tenth, wall},
     machine,
     measured::Measured,
     offline::Offline,
@@ -61,7 +61,6 @@ impl Report<'_> {
             "silence_threshold_ms": silence,
             "sessions": round.sessions,
             "total": total.json(silence),
-            "first_shown": delays_json(&total.first_shown),
             "groups": all(round.groups()),
             "sources": all(round.sources()),
             "pairs": pairs,
@@ -167,8 +166,8 @@ impl Report<'_> {
         );
         for (name, translated) in &rows {
             let beyond = Figures::of(translated.finals.iter().map(|ms| ms - self.silence_ms()));
-            let lag = |delays: &[super::figures::Delay]| {
-                let mean = |of: fn(&super::figures::Delay) -> f64| {
+            let lag = |delays: &[Delay]| {
+                let mean = |of: fn(&Delay) -> f64| {
                     number(Figures::of(delays.iter().map(of)).map(|figures| figures.mean / 1000.0), 2)
                 };
                 format!("{} ({})", mean(|d| d.wall_ms), mean(|d| d.audio_ms))
@@ -223,7 +222,7 @@ fn put_offline(offline: &Offline, text: &mut String) {
 
 fn summary(round: &Round, text: &mut String) {
     let total = round.total();
-    let audio = |delays: &[super::figures::Delay]| both(Figures::of(delays.iter().map(|delay| delay.audio_ms)));
+    let audio = |delays: &[Delay]| both(Figures::of(delays.iter().map(|delay| delay.audio_ms)));
     line(
         text,
         &format!(
