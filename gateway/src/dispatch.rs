@@ -28,7 +28,7 @@ use self::{
     utterance::{Asking, Carried, Heard, Lane, TargetLane, Utterance},
 };
 use shared::{
-    agreement::{append, ends_sentence, following, stitch},
+    agreement::{append, following, stitch},
     bus::EntryId,
     ids::{SessionId, UtteranceId},
     jobs::{JobKind, SessionEvent, SpeechJob},
@@ -36,8 +36,8 @@ use shared::{
     wire::{Caption, ServerMessage, Translation},
 };
 
-/// New audio that makes another partial worthwhile: two updates a second are as many as people can read.
-pub const PARTIAL_STEP_MS: u64 = 450;
+/// New audio that makes another partial worthwhile: about the length of a word.
+pub const PARTIAL_STEP_MS: u64 = 300;
 /// Audio (pre-roll included) before the first partial: 300 ms of pre-roll and about two syllables.
 pub const FIRST_PARTIAL_MS: u64 = 700;
 /// A partial whose answer is not back by now is given up, and the next one may go.
@@ -92,10 +92,10 @@ impl Dispatch {
     /// An utterance was opened at `start_ms`. Where it goes on from one that was split, what was its tail is shown.
     pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64) -> Option<ServerMessage> {
         let mut state = Utterance::new(self.settings.clone(), start_ms);
-        let carried = self.carried.take().filter(|carried| !carried.tail.is_empty());
-        let message = carried.and_then(|Carried { tail, words, end_ms, heard }| {
-            (state.tail, state.words, state.heard) = (tail, words, heard);
-            state.shown(utterance, end_ms)
+        let message = self.carried.take().and_then(|Carried { tail, hidden, words, end_ms, heard }| {
+            let visible = !tail.is_empty();
+            (state.tail, state.hidden, state.words, state.heard) = (tail, hidden, words, heard);
+            if visible { state.shown(utterance, end_ms) } else { None }
         });
         self.utterances.insert(utterance, state);
         message
@@ -161,9 +161,15 @@ impl Dispatch {
 
     /// Takes in an answer and puts what may now be said into `out`.
     pub fn receive(&mut self, event: SessionEvent, now: Instant, out: &mut Vec<ServerMessage>) {
+        let conditions = self.conditions;
         match event {
-            SessionEvent::Caption { caption, committed_end_ms, reset } => {
-                self.receive_caption(caption, reset, now, out).map(|id| self.consider_split(id, committed_end_ms));
+            SessionEvent::Caption { caption, hidden, committed_end_ms, reset } => {
+                let utterance = caption.utterance;
+                if let Some(state) = self.receive_caption(caption, reset, now, out) {
+                    state.hidden = hidden;
+                    let at_ms = state.split_point(committed_end_ms, &conditions);
+                    self.split = at_ms.map(|at_ms| Split { utterance, at_ms });
+                }
             }
             SessionEvent::Translation(translation) => self.receive_translation(translation, out),
             SessionEvent::Gap { utterance, revision, was_final, target, from_ms, to_ms, reason } => {
@@ -231,14 +237,14 @@ impl Dispatch {
         self.utterances.iter().map(|(id, u)| Closed { utterance: *id, targets: u.settings.targets.clone() }).collect()
     }
 
-    /// The utterance, where the caption is a partial that was waited for.
+    /// The caption's utterance, where it is a partial that was waited for.
     fn receive_caption(
         &mut self,
         mut caption: Caption,
         reset: bool,
         now: Instant,
         out: &mut Vec<ServerMessage>,
-    ) -> Option<UtteranceId> {
+    ) -> Option<&mut Utterance> {
         let state = self.utterances.get_mut(&caption.utterance)?;
         if caption.revision != state.asked || !matches!(state.caption, Lane::Open) {
             return None;
@@ -261,21 +267,10 @@ impl Dispatch {
         caption.committed.clone_into(&mut state.committed);
         caption.tail.trim().clone_into(&mut state.tail);
         caption.words.clone_into(&mut state.words);
-        let id = caption.utterance;
         if changed {
             out.push(ServerMessage::Caption(caption));
         }
-        Some(id)
-    }
-
-    /// Splits an utterance that is long at the end of a sentence, and one that is very long behind any committed word.
-    fn consider_split(&mut self, utterance: UtteranceId, committed_end_ms: Option<u64>) {
-        let Some(state) = self.utterances.get(&utterance).filter(|state| !state.ended) else { return };
-        let Some(at_ms) = committed_end_ms else { return };
-        let long = state.end_ms.saturating_sub(state.start_ms) >= self.conditions.split_anywhere_after_ms();
-        if long || ends_sentence(&state.committed) {
-            self.split = Some(Split { utterance, at_ms });
-        }
+        Some(state)
     }
 
     fn receive_translation(&mut self, mut translation: Translation, out: &mut Vec<ServerMessage>) {
@@ -286,10 +281,12 @@ impl Dispatch {
         }
         lane.shown = translation.revision;
         keep(&lane.committed, &mut translation.committed);
+        let changed = translation.committed != lane.committed || translation.tail != lane.tail;
         translation.committed.clone_into(&mut lane.committed);
+        translation.tail.clone_into(&mut lane.tail);
         if translation.is_final {
             lane.lane = Lane::Held(Some(Box::new(ServerMessage::Translation(translation))));
-        } else {
+        } else if changed {
             out.push(ServerMessage::Translation(translation));
         }
     }

@@ -58,6 +58,20 @@ pub fn at_most(agreed: Agreed, committed: &str, words: usize) -> Agreed {
     rest
 }
 
+/// Splits `tail`, the end of `continuation`, into what is steady enough to be shown and what is not yet: shown are the
+/// words that `previous_tail` (the hypothesis before) has as well, and one more word unless it is the last, which is
+/// often cut off in the middle. (Arivazhagan et al. 2020, "Re-translation versus Streaming for Simultaneous Translation",
+/// section 2.3, hide a fixed number of words; here a word that was found twice is not held back.)
+#[must_use]
+pub fn steady(previous_tail: &str, continuation: &str, tail: &str) -> (String, String) {
+    let (before, now, tail) = (pieces(previous_tail), pieces(continuation), pieces(tail));
+    let same = before.iter().zip(&now).take_while(|(a, b)| a.text == b.text).count();
+    let more = (same + 1).min(now.len().saturating_sub(1));
+    let hidden = now.len() - same.max(more);
+    let (shown, hidden) = tail.split_at(tail.len().saturating_sub(hidden));
+    (render(shown).trim_start().to_owned(), render(hidden).trim_start().to_owned())
+}
+
 /// Where a sentence ends in what is new in `agreed.committed`, commits no more than up to there (the last such end); the
 /// rest goes back into the tail. For an utterance that is to be split, best between sentences.
 #[must_use]
@@ -310,6 +324,20 @@ mod tests {
         assert_eq!(at_most(agreed("a b c d", "e"), "a", 2), agreed("a b c", "d e"));
         assert_eq!(at_most(agreed("a b", "e"), "a", 2), agreed("a b", "e"));
         assert_eq!(at_most(agreed("a b", ""), "a", 0), agreed("a", "b"));
+    }
+
+    #[test]
+    fn a_word_is_shown_when_it_was_found_twice_or_another_follows_it() {
+        let shown = |before: &str, now: &str| steady(before, now, now.trim_start()).0;
+        assert_eq!(shown("", " the"), "");
+        assert_eq!(shown("the", " the"), "the");
+        assert_eq!(shown("the", " the tide"), "the");
+        assert_eq!(shown("the", " the tide comes in"), "the tide");
+        assert_eq!(shown("the tied", " the tide comes in"), "the tide");
+        assert_eq!(shown("a tied", " the tide comes in"), "the");
+        assert_eq!(steady("the tide", " the tide comes in", "comes in"), ("comes".to_owned(), "in".to_owned()));
+        assert_eq!(steady("the tide", " the tide", ""), (String::new(), String::new()));
+        assert_eq!(steady("今天", "今天天气", "天气"), ("天".to_owned(), "气".to_owned()));
     }
 
     #[test]

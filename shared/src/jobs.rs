@@ -34,7 +34,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long audio, events and state of a silent session stay on the bus: the resume window (120 s) and a reserve.
 pub const SESSION_TTL: Duration = Duration::from_secs(600);
 
-/// Stream with the PCM (16 kHz mono s16le) of one utterance, 240 ms an entry or, where a client sends more at once, as
+/// Stream with the PCM (16 kHz mono s16le) of one utterance, 100 ms an entry or, where a client sends more at once, as
 /// much as came.
 #[must_use]
 pub fn audio_stream(session: SessionId, utterance: UtteranceId) -> String {
@@ -111,8 +111,11 @@ pub struct SpeechJob {
     pub complete: bool,
     /// Committed text so far, to force as a prefix.
     pub committed: String,
-    /// Tail of the newest hypothesis, for the agreement with the next one.
+    /// Tail of the newest hypothesis as far as it is shown...
     pub tail: String,
+    /// ...and the rest of it, for the agreement with the next one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hidden: String,
     /// Text of the utterance before this one, for context; empty when there is none.
     pub context: String,
     /// Terms of the session.
@@ -179,6 +182,9 @@ pub enum SessionEvent {
     Caption {
         /// As the client gets it.
         caption: Caption,
+        /// End of the hypothesis, behind the caption's tail, that is too unsteady to be shown.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        hidden: String,
         /// Where the committed text ends, milliseconds since the session's first sample; only where the job asked, and
         /// only when something is committed.
         #[serde(default, skip_serializing_if = "Option::is_none")]

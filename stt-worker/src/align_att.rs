@@ -46,6 +46,7 @@ mod tests {
             end_ms: *attended_ms,
             probability: 1.0,
             attended_ms: *attended_ms,
+            end_token: 0,
         };
         attended.iter().map(word).collect()
     }

@@ -17,7 +17,10 @@ use shared::{
 /// What one decode found out.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    /// What is shown.
     pub(crate) text: Agreed,
+    /// What the model said behind it, too unsteady to be shown.
+    pub(crate) hidden: String,
     pub(crate) language: Language,
     /// How sure the model is of it; `None` where the language was given.
     pub(crate) language_probability: Option<f32>,
@@ -57,8 +60,8 @@ pub(crate) fn of_caption(job: &SpeechJob, answer: Answer) -> Result<Effects, Err
         words: answer.words,
         is_final,
     };
-    let (committed_end_ms, reset) = (answer.committed_end_ms, answer.reset);
-    effects.publish.insert(0, publish(job, &SessionEvent::Caption { caption, committed_end_ms, reset })?);
+    let Answer { hidden, committed_end_ms, reset, .. } = answer;
+    effects.publish.insert(0, publish(job, &SessionEvent::Caption { caption, hidden, committed_end_ms, reset })?);
     Ok(effects)
 }
 

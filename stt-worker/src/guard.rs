@@ -5,10 +5,13 @@ use shared::agreement::{normalise, without_loop};
 
 use crate::transcriber::SpeechHypothesis;
 
-/// Whisper's own thresholds for "nobody spoke" (`no_speech_threshold`, `logprob_threshold` of OpenAI's `transcribe`):
-/// both must be passed, for either alone is often wrong.
-const NO_SPEECH_PROB: f32 = 0.6;
+/// A text of tokens less probable than this in the mean is guessed (`logprob_threshold` of OpenAI's `transcribe`, which
+/// decodes such a text again at a higher temperature). Music and babble come out as such texts; live, no text is better.
 const LOW_LOGPROB: f32 = -1.0;
+/// Where the model thinks it more likely than this that nobody speaks (`no_speech_threshold`, likewise)...
+const NO_SPEECH_PROB: f32 = 0.6;
+/// ...a text must be better than this. The no-speech probability alone is often wrong.
+const DOUBTFUL_LOGPROB: f32 = -0.5;
 /// A text that compresses better than this repeats itself (`compression_ratio_threshold`, likewise).
 const HIGH_COMPRESSION: f32 = 2.4;
 
@@ -17,7 +20,7 @@ const HIGH_COMPRESSION: f32 = 2.4;
 pub(crate) enum Verdict {
     /// It was said.
     Believed,
-    /// Nobody spoke, or nothing was found.
+    /// Nobody spoke, nothing was found, or it was guessed.
     Nothing,
     /// The model goes round in circles. What it was told to begin with may have led it astray.
     Lost,
@@ -29,8 +32,9 @@ pub(crate) fn judge(hypothesis: &SpeechHypothesis) -> Verdict {
     if looping || hypothesis.compression_ratio > HIGH_COMPRESSION {
         return Verdict::Lost;
     }
-    let nobody_spoke = hypothesis.no_speech_prob > NO_SPEECH_PROB && hypothesis.avg_logprob < LOW_LOGPROB;
-    if nobody_spoke || normalise(&hypothesis.text).is_empty() { Verdict::Nothing } else { Verdict::Believed }
+    let least = if hypothesis.no_speech_prob > NO_SPEECH_PROB { DOUBTFUL_LOGPROB } else { LOW_LOGPROB };
+    let guessed = hypothesis.avg_logprob < least;
+    if guessed || normalise(&hypothesis.text).is_empty() { Verdict::Nothing } else { Verdict::Believed }
 }
 
 #[cfg(test)]
@@ -43,10 +47,11 @@ mod tests {
     }
 
     #[test]
-    fn only_both_signs_together_mean_that_nobody_spoke() {
-        assert_eq!(judge(&heard("thanks for watching", 0.9, -1.3, false)), Verdict::Nothing);
+    fn what_is_guessed_is_not_believed_the_less_so_where_nobody_seems_to_speak() {
+        assert_eq!(judge(&heard("thanks for watching", 0.9, -0.7, false)), Verdict::Nothing);
         assert_eq!(judge(&heard("hello", 0.9, -0.2, false)), Verdict::Believed);
-        assert_eq!(judge(&heard("hello", 0.1, -1.3, false)), Verdict::Believed);
+        assert_eq!(judge(&heard("hello", 0.1, -0.7, false)), Verdict::Believed);
+        assert_eq!(judge(&heard("no a tone", 0.0, -1.3, false)), Verdict::Nothing);
         assert_eq!(judge(&heard("  ", 0.0, -0.1, false)), Verdict::Nothing);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use shared::{
-    agreement::{Agreed, append, join, normalise, through_sentence},
+    agreement::{Agreed, append, join, normalise, steady, through_sentence},
     bus::{Bus, Delivery, Effects, Finished},
     consumer::{self, DeadLetter, JobError, JobHandler, Outcome},
     jobs::{self, JobKind, SpeechJob, revision_key},
@@ -16,7 +16,7 @@ use crate::{
     hear::{Ears, Heard},
     pcm::AudioReader,
     policy::{Partial, Policy},
-    words::{are_of, end_of, on_the_wire},
+    words::{are_of, end_of, keep_first, on_the_wire},
 };
 
 /// Does speech jobs.
@@ -26,6 +26,12 @@ pub(crate) struct SpeechHandler {
     pub(crate) ears: Ears,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) audio: AudioReader,
+}
+
+/// The text of a caption, and what the model said behind it that is not shown.
+struct Decided {
+    text: Agreed,
+    hidden: String,
 }
 
 #[async_trait]
@@ -67,11 +73,12 @@ impl SpeechHandler {
         if job.complete {
             heard.words.truncate(heard.committed_words);
         }
-        let text = self.decide(job, &heard);
-        let shown = join(&text.committed, &text.tail);
+        let Decided { text, hidden } = self.decide(job, &heard);
+        let whole = join(&join(&text.committed, &text.tail), &hidden);
         // Words that are not those of the text (it was found again in parts, or was on the screen before) say nothing.
-        let words = if are_of(&heard.words, &shown) { heard.words } else { Vec::new() };
+        let mut words = if are_of(&heard.words, &whole) { heard.words } else { Vec::new() };
         let end_ms = end_of(&text.committed, &words).filter(|_| job.locate);
+        keep_first(&mut words, &join(&text.committed, &text.tail));
         let auto = job.source == Source::Auto && heard.language.is_some();
         Answer {
             committed_end_ms: end_ms.map(|ms| job.start_ms + u64::from(ms)),
@@ -79,27 +86,40 @@ impl SpeechHandler {
             language_probability: auto.then_some(heard.language_probability),
             language: language(job, heard.language),
             reset: heard.reset,
+            hidden,
             text,
         }
     }
 
     /// The text of the caption. It starts with the job's committed text, whatever was heard.
-    fn decide(&self, job: &SpeechJob, heard: &Heard) -> Agreed {
+    fn decide(&self, job: &SpeechJob, heard: &Heard) -> Decided {
         let committed = job.committed.as_str();
+        let shown = |text| Decided { text, hidden: String::new() };
         match (job.kind, heard.continuation.as_deref()) {
-            (JobKind::Final, _) if job.complete => Agreed { committed: committed.to_owned(), tail: String::new() },
+            (JobKind::Final, _) if job.complete => {
+                shown(Agreed { committed: committed.to_owned(), tail: String::new() })
+            }
             (JobKind::Final, continuation) => {
-                Agreed { committed: append(committed, continuation.unwrap_or_default()), tail: String::new() }
+                let committed = append(committed, continuation.unwrap_or_default());
+                shown(Agreed { committed, tail: String::new() })
             }
             (JobKind::Partial, Some(continuation)) => {
                 let words = &heard.words[heard.committed_words..];
                 let audio_ms = u32::try_from(job.end_ms.saturating_sub(job.start_ms)).unwrap_or(u32::MAX);
-                let partial = Partial { committed, previous_tail: &job.tail, continuation, words, audio_ms };
-                let agreed = self.policy.split(&partial);
-                if job.locate { through_sentence(agreed, committed) } else { agreed }
+                let previous_tail = &join(&job.tail, &job.hidden);
+                let partial = Partial { committed, previous_tail, continuation, words, audio_ms };
+                let mut text = self.policy.split(&partial);
+                if job.locate {
+                    text = through_sentence(text, committed);
+                }
+                let (tail, hidden) = steady(previous_tail, continuation, &text.tail);
+                Decided { text: Agreed { tail, ..text }, hidden }
             }
             // Nothing new: what is on the screen stays there until more is heard.
-            (JobKind::Partial, None) => Agreed { committed: committed.to_owned(), tail: normalise(&job.tail) },
+            (JobKind::Partial, None) => {
+                let (tail, hidden) = (normalise(&job.tail), normalise(&job.hidden));
+                Decided { text: Agreed { committed: committed.to_owned(), tail }, hidden }
+            }
         }
     }
 

@@ -148,6 +148,7 @@ mod tests {
             complete: false,
             committed: String::new(),
             tail: String::new(),
+            hidden: String::new(),
             context: String::new(),
             glossary: Vec::new(),
             trace_parent: String::new(),

@@ -19,6 +19,17 @@ pub(crate) fn are_of(words: &[AlignedWord], text: &str) -> bool {
     letters(text).eq(words.iter().flat_map(|word| letters(&word.text)))
 }
 
+/// Drops the words behind `text`, with which `words` begin.
+pub(crate) fn keep_first(words: &mut Vec<AlignedWord>, text: &str) {
+    let mut left = letters(text).count();
+    let kept = words.iter().take_while(|word| {
+        let here = left > 0;
+        left = left.saturating_sub(letters(&word.text).count());
+        here
+    });
+    words.truncate(kept.count());
+}
+
 /// Where `text`, with which `words` begin, ends in the audio: milliseconds from its start. `None` for no text, or one that
 /// ends in mid-word.
 pub(crate) fn end_of(text: &str, words: &[AlignedWord]) -> Option<u32> {
@@ -48,6 +59,7 @@ mod tests {
             end_ms: at as u32 * 100 + 90,
             probability: 0.5,
             attended_ms: 0,
+            end_token: 0,
         };
         texts.iter().enumerate().map(word).collect()
     }
@@ -60,6 +72,9 @@ mod tests {
             (end_of("", &heard), end_of("The ti", &heard), end_of("The tide comes. In", &heard)),
             (None, None, None)
         );
+        let mut first = heard.clone();
+        keep_first(&mut first, "The tide");
+        assert_eq!(first.len(), 2);
         assert!(are_of(&heard, "The tide comes.") && !are_of(&heard, "The tide"));
     }
 

@@ -114,6 +114,7 @@ impl Scene {
             complete: false,
             committed: String::new(),
             tail: String::new(),
+            hidden: String::new(),
             context: String::new(),
             glossary: Vec::new(),
             trace_parent: String::new(),
@@ -209,6 +210,7 @@ fn words(texts: &[&str]) -> Vec<AlignedWord> {
         end_ms: at as u32 * 100 + 100,
         probability: 0.9,
         attended_ms: at as u32 * 100 + 100,
+        end_token: 0,
     };
     texts.iter().enumerate().map(word).collect()
 }
@@ -250,7 +252,7 @@ async fn a_long_utterance_says_where_its_last_whole_sentence_ends() {
         })
         .await;
     let events = scene.settle().await;
-    let [SessionEvent::Caption { caption, committed_end_ms, reset: false }] = &events[..] else { panic!("{events:?}") };
+    let [SessionEvent::Caption { caption, committed_end_ms, reset: false, .. }] = &events[..] else { panic!("{events:?}") };
     assert_eq!((caption.committed.as_str(), caption.tail.as_str()), ("It is late.", " We go home"));
     assert_eq!(*committed_end_ms, Some(1000));
     assert!(caption.words.is_empty(), "the client did not ask for them");

@@ -34,7 +34,7 @@ fn caption(utterance: u32, revision: u32, committed: &str, tail: &str, is_final:
         words: Vec::new(),
         is_final,
     };
-    SessionEvent::Caption { caption, committed_end_ms: None, reset: false }
+    SessionEvent::Caption { caption, hidden: String::new(), committed_end_ms: None, reset: false }
 }
 
 fn translation(utterance: u32, revision: u32, target: &str, is_final: bool) -> SessionEvent {
@@ -249,7 +249,7 @@ fn partial(d: &mut Dispatch, id: u32, end_ms: u64, text: (&str, &str), committed
     };
     (caption.start_ms, caption.end_ms) = (job.start_ms, job.end_ms);
     let committed_end_ms = job.locate.then_some(committed_end_ms);
-    receive(d, SessionEvent::Caption { caption, committed_end_ms, reset: false })
+    receive(d, SessionEvent::Caption { caption, hidden: String::new(), committed_end_ms, reset: false })
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn before_the_maximum_length_any_committed_word_will_do() {
 fn heard(revision: u32, id: u32, tag: &str, probability: Option<f32>, text: &str, is_final: bool) -> SessionEvent {
     let SessionEvent::Caption { mut caption, .. } = caption(id, revision, text, "", is_final) else { unreachable!() };
     (caption.language, caption.language_probability) = (language(tag), probability);
-    SessionEvent::Caption { caption, committed_end_ms: None, reset: false }
+    SessionEvent::Caption { caption, hidden: String::new(), committed_end_ms: None, reset: false }
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn what_was_said_before_is_forgotten_where_the_model_lost_its_way() {
     speak(&mut d, 2);
     let event = caption(2, 1, "well well well", "", true);
     let SessionEvent::Caption { caption, .. } = event else { unreachable!() };
-    receive(&mut d, SessionEvent::Caption { caption, committed_end_ms: None, reset: true });
+    receive(&mut d, SessionEvent::Caption { caption, hidden: String::new(), committed_end_ms: None, reset: true });
     d.opened(UtteranceId(3), 0);
     d.appended(UtteranceId(3), entry(1), 1000);
     assert_eq!(d.due(Instant::now())[0].context, "");

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use shared::{
-    agreement::following,
+    agreement::{ends_sentence, following},
     bus::EntryId,
     ids::{Revision, SessionId, UtteranceId},
     jobs::{JobKind, SpeechJob},
@@ -49,6 +49,7 @@ pub(super) struct Asking<'a> {
 #[derive(Debug)]
 pub(super) struct Carried {
     pub(super) tail: String,
+    pub(super) hidden: String,
     pub(super) words: Vec<Word>,
     pub(super) end_ms: u64,
     pub(super) heard: Option<Heard>,
@@ -68,6 +69,8 @@ pub(super) struct Utterance {
     pub(super) asked_end_ms: u64,
     pub(super) committed: String,
     pub(super) tail: String,
+    /// End of the newest hypothesis, which is not shown.
+    pub(super) hidden: String,
     /// The words of committed text and tail, where the client wants them.
     pub(super) words: Vec<Word>,
     /// The language its text so far is in.
@@ -88,6 +91,8 @@ pub(super) struct TargetLane {
     pub(super) shown: Revision,
     /// Committed text the client has.
     pub(super) committed: String,
+    /// Tail the client has.
+    pub(super) tail: String,
     pub(super) lane: Lane,
 }
 
@@ -97,6 +102,7 @@ impl Utterance {
             target: target.clone(),
             shown: Revision(0),
             committed: String::new(),
+            tail: String::new(),
             lane: Lane::Open,
         };
         Self {
@@ -112,6 +118,7 @@ impl Utterance {
             asked_end_ms: start_ms,
             committed: String::new(),
             tail: String::new(),
+            hidden: String::new(),
             words: Vec::new(),
             heard: None,
             complete: false,
@@ -156,6 +163,7 @@ impl Utterance {
             complete: self.complete,
             committed: self.committed.clone(),
             tail: self.tail.clone(),
+            hidden: self.hidden.clone(),
             context: asking.context.to_owned(),
             glossary: asking.settings.glossary.clone(),
             trace_parent: String::new(),
@@ -182,11 +190,19 @@ impl Utterance {
         self.heard = Some(Heard { language, probability });
     }
 
+    /// Where to split it: an utterance that is long at the end of a sentence, one that is very long behind any word that is
+    /// committed. `committed_end_ms` is where the committed text ends.
+    pub(super) fn split_point(&self, committed_end_ms: Option<u64>, conditions: &Conditions) -> Option<u64> {
+        let very_long = self.end_ms.saturating_sub(self.start_ms) >= conditions.split_anywhere_after_ms();
+        committed_end_ms.filter(|_| !self.ended && (very_long || ends_sentence(&self.committed)))
+    }
+
     /// Takes the tail away, for the next utterance to begin with.
     pub(super) fn carry(&mut self) -> Carried {
-        let (tail, words) = (std::mem::take(&mut self.tail), std::mem::take(&mut self.words));
+        let (tail, hidden) = (std::mem::take(&mut self.tail), std::mem::take(&mut self.hidden));
+        let words = std::mem::take(&mut self.words);
         let words = words.into_iter().filter(|word| word.start_ms >= self.end_ms).collect();
-        Carried { tail, words, end_ms: self.asked_end_ms, heard: self.heard.clone() }
+        Carried { tail, hidden, words, end_ms: self.asked_end_ms, heard: self.heard.clone() }
     }
 
     /// What is on the screen of it, as a new revision; `None` before there is a language to say.

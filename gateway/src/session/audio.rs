@@ -12,8 +12,8 @@ use crate::{
     segment::{Cut, EndReason, Resampler, Segmenter, SegmenterConfig},
 };
 
-/// PCM gathered before it is appended to the bus: 240 ms. Long enough to keep appends rare, short enough not to be felt.
-const CHUNK_BYTES: usize = 240 * SAMPLES_PER_MS as usize * BYTES_PER_SAMPLE;
+/// PCM gathered before it is appended to the bus: 100 ms. A caption waits for half of it in the mean.
+const CHUNK_BYTES: usize = 100 * SAMPLES_PER_MS as usize * BYTES_PER_SAMPLE;
 /// Progress that is worth an `ack`.
 const ACK_STEP_MS: u64 = 1000;
 
