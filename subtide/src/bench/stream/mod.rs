@@ -29,6 +29,8 @@ mod resources;
 mod round;
 #[cfg(test)]
 mod scores_test;
+#[cfg(test)]
+mod session_test;
 mod translated;
 mod view;
 mod word_errors;
