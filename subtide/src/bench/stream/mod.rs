@@ -29,6 +29,8 @@ mod resources;
 mod round;
 #[cfg(test)]
 mod scores_test;
+#[cfg(test)]
+mod session_test;
 mod translated;
 mod view;
 mod word_errors;
@@ -173,6 +175,7 @@ pub async fn measure(args: &StreamArgs) -> anyhow::Result<Outcome> {
         local: roles.is_some(),
         gpu: roles.is_some() && on_gpu,
     };
+    let setup = setup(settings.as_ref());
     let rounds = play_all(args, &stage).await;
     if let Some(roles) = roles {
         roles.stop().await?;
@@ -183,7 +186,7 @@ pub async fn measure(args: &StreamArgs) -> anyhow::Result<Outcome> {
         Some(settings) => Some(decode_offline(settings, &stage, &rounds).await?),
         None => None,
     };
-    let report = report::Report { rounds: &rounds, ramp: ramp.as_ref(), offline: offline.as_ref(), silence };
+    let report = report::Report { rounds: &rounds, ramp: ramp.as_ref(), offline: offline.as_ref(), silence, setup };
     if let Some(path) = &args.plot {
         std::fs::write(path, plot::draw(&report)).with_context(|| format!("{} cannot be written", path.display()))?;
     }
@@ -247,10 +250,24 @@ async fn decode_offline(settings: Settings, stage: &Stage, rounds: &[Round]) -> 
     spawn_blocking(move || offline::decode(&settings.stt, &recordings, &sessions)).await?
 }
 
-/// Facts about the run that its figures depend on.
-fn machine() -> Value {
-    json!({ "cores": std::thread::available_parallelism().map_or(0, usize::from), "os": std::env::consts::OS,
-        "architecture": std::env::consts::ARCH, "version": env!("CARGO_PKG_VERSION") })
+/// Facts about the run that its figures depend on. `settings`: of the roles, when they are in this process.
+fn setup(settings: Option<&Settings>) -> Value {
+    let roles = settings.map(|Settings { stt, gateway, .. }| {
+        json!({
+            "speech_model": stt.model_dir.file_name().map(|name| name.to_string_lossy().into_owned()),
+            "device": stt.engine.device.to_string(),
+            "compute": stt.engine.compute.to_string(),
+            "threads": stt.engine.threads,
+            "max_utterance_ms": u64::try_from(gateway.max_utterance.as_millis()).ok(),
+        })
+    });
+    json!({
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "os": std::env::consts::OS,
+        "architecture": std::env::consts::ARCH,
+        "version": env!("CARGO_PKG_VERSION"),
+        "roles": roles,
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "what was measured is what the command is for")]

@@ -24,6 +24,8 @@ use crate::client::{self, Receiver, Sender};
 const FRAME: Duration = Duration::from_millis(50);
 /// The clients' beginnings are spread over so much: about a sentence and the pause behind it.
 const STAGGER: Duration = Duration::from_millis(3700);
+/// A client that has less than this left to play has played all of it.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// Longest wait for what is owed after `stop`; the gateway itself gives up after a minute.
 const END_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -123,7 +125,7 @@ async fn one_client(client: usize, door: &Door, recordings: &[Loaded], plan: &Pl
             return;
         }
         left = left.map(|left| left.saturating_sub(length));
-        if left.is_some_and(|left| left.is_zero()) {
+        if left.is_some_and(|left| left < SHORTEST) {
             return;
         }
     }

@@ -5,7 +5,7 @@ mod panel;
 use self::panel::{Panel, Series};
 use super::{
     figures::{Delay, Figures},
-    ramp::Ramp,
+    ramp::{Ramp, TOO_LATE_MS},
     report::Report,
     round::Round,
 };
@@ -59,6 +59,7 @@ fn delays(round: &Round) -> Panel {
         up_max: 100.0,
         names: Vec::new(),
         series,
+        limit: None,
     }
 }
 
@@ -89,6 +90,7 @@ fn erasure(round: &Round) -> Panel {
         up_max: highest,
         names: groups.into_iter().map(|(name, _)| name).collect(),
         series: vec![Series::bars("captions", 0, captions), Series::bars("translations", 2, translations)],
+        limit: None,
     }
 }
 
@@ -106,8 +108,9 @@ fn clients(ramp: &Ramp) -> Panel {
         Series::line("shown, 95 of 100", 1, points(|row| row.first_shown, |figures| figures.p95)),
         Series::line("final after the last word, 95 of 100", 3, points(|row| row.finals, |figures| figures.p95)),
     ];
-    let highest =
-        |of: fn(&(f64, f64)) -> f64| series.iter().flat_map(|series| series.points.iter().map(of)).fold(1.0, f64::max);
+    let highest = |of: fn(&(f64, f64)) -> f64| {
+        series.iter().flat_map(|series| series.points.iter().map(of)).fold(TOO_LATE_MS / 1000.0, f64::max)
+    };
     Panel {
         title: "Delays by sessions at once".to_owned(),
         across: "sessions".to_owned(),
@@ -115,6 +118,7 @@ fn clients(ramp: &Ramp) -> Panel {
         across_max: highest(|point| point.0),
         up_max: highest(|point| point.1),
         names: Vec::new(),
+        limit: Some(TOO_LATE_MS / 1000.0),
         series,
     }
 }

@@ -7,7 +7,6 @@ use shared::language::Language;
 
 use super::{
     figures::{Delay, Figures, tenth, wall},
-    machine,
     measured::Measured,
     offline::Offline,
     ramp::{Ramp, Row, TOO_LATE_MS},
@@ -26,6 +25,8 @@ pub(super) struct Report<'a> {
     pub(super) offline: Option<&'a Offline>,
     /// How long the gateway waits for an utterance to go on.
     pub(super) silence: Duration,
+    /// What the figures depend on.
+    pub(super) setup: Value,
 }
 
 impl Report<'_> {
@@ -57,7 +58,7 @@ impl Report<'_> {
             })
             .collect();
         json!({
-            "machine": machine(),
+            "setup": self.setup,
             "silence_threshold_ms": silence,
             "sessions": round.sessions,
             "total": total.json(silence),
@@ -251,6 +252,9 @@ fn summary(round: &Round, text: &mut String) {
             faults.broken_sessions,
         ),
     );
+    if let Some(error) = round.played.iter().find_map(|played| played.error.as_ref()) {
+        line(text, &format!("the first session that broke: {error}"));
+    }
     if let Some(cost) = &round.cost {
         let memory: Vec<String> = cost.resident_mb.iter().map(|mb| format!("{mb:.0}")).collect();
         line(

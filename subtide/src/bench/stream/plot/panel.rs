@@ -12,6 +12,8 @@ const LEGEND_LINE: f64 = 16.0;
 const MARKS: f64 = 5.0;
 /// Names of bars are turned when there are more.
 const STRAIGHT_NAMES: usize = 4;
+/// Lines of so few points show them as dots.
+const DOTTED: usize = 24;
 /// Room for turned names.
 const TURNED: f64 = 44.0;
 
@@ -32,6 +34,8 @@ pub(super) struct Panel {
     pub(super) names: Vec<String>,
     /// What is drawn.
     pub(super) series: Vec<Series>,
+    /// A goal on the vertical axis.
+    pub(super) limit: Option<f64>,
 }
 
 /// One line, or one bar of each group.
@@ -96,6 +100,7 @@ impl Panel {
             put(&mut svg, &text(frame.left + 20.0, y + 8.0, "start", &escape(&series.name)));
         }
         self.axes(&frame, turned > 0.0, &mut svg);
+        self.limit.iter().for_each(|limit| put(&mut svg, &self.goal(&frame, *limit)));
         for (n, series) in self.series.iter().enumerate() {
             let drawn = if series.bars { self.bars(&frame, n, series) } else { self.line(&frame, series) };
             put(&mut svg, &drawn);
@@ -153,10 +158,21 @@ impl Panel {
     }
 
     fn line(&self, frame: &Frame, series: &Series) -> String {
-        let point = |(x, y): &(f64, f64)| format!("{:.1},{:.1}", self.across(frame, *x), self.up(frame, *y));
-        let points: Vec<String> = series.points.iter().map(point).collect();
+        let at = |(x, y): &(f64, f64)| (self.across(frame, *x), self.up(frame, *y));
+        let points: Vec<String> = series.points.iter().map(at).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let colour = COLOURS[series.colour % COLOURS.len()];
-        format!("<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", points.join(" "))
+        let points = points.join(" ");
+        let mut svg = format!("<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>");
+        for (x, y) in series.points.iter().map(at).filter(|_| series.points.len() <= DOTTED) {
+            put(&mut svg, &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"));
+        }
+        svg
+    }
+
+    /// A broken line from left to right at `value`.
+    fn goal(&self, frame: &Frame, value: f64) -> String {
+        let (y, right) = (self.up(frame, value), frame.left + frame.width);
+        format!("<path d=\"M{:.1} {y:.1}H{right:.1}\" stroke=\"#444\" stroke-dasharray=\"4 3\"/>", frame.left)
     }
 
     /// The bars of series `n`; those of one group stand side by side.
@@ -220,10 +236,12 @@ mod tests {
     fn values_lie_where_the_axes_say() {
         let series = vec![Series::line("a < b", 0, vec![(0.0, 0.0), (2.0, 10.0)])];
         let (title, across, up) = (String::new(), String::new(), String::new());
-        let panel = Panel { title, across, up, across_max: 2.0, up_max: 10.0, names: Vec::new(), series };
+        let panel =
+            Panel { title, across, up, across_max: 2.0, up_max: 10.0, names: Vec::new(), series, limit: Some(5.0) };
         let svg = panel.draw(100.0, (200.0, 200.0));
         // Left margin 56, right 14; top 34 and one line of legend, bottom 46.
         assert!(svg.contains("points=\"156.0,154.0 286.0,50.0\""), "{svg}");
         assert!(svg.contains("a &lt; b"));
+        assert!(svg.contains("M156.0 102.0H286.0"), "the limit is half way up: {svg}");
     }
 }
