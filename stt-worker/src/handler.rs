@@ -108,10 +108,8 @@ impl SpeechHandler {
                 let audio_ms = u32::try_from(job.end_ms.saturating_sub(job.start_ms)).unwrap_or(u32::MAX);
                 let previous_tail = &join(&job.tail, &job.hidden);
                 let partial = Partial { committed, previous_tail, continuation, words, audio_ms };
-                let mut text = self.policy.split(&partial);
-                if job.locate {
-                    text = through_sentence(text, committed);
-                }
+                // Step by step from sentence to sentence, so that the utterance can be split between them.
+                let text = through_sentence(self.policy.split(&partial), committed);
                 let (tail, hidden) = steady(previous_tail, continuation, &text.tail);
                 Decided { text: Agreed { tail, ..text }, hidden }
             }

@@ -181,7 +181,7 @@ impl Scene {
 
 #[tokio::test(start_paused = true)]
 async fn a_partial_commits_what_it_agrees_on_and_is_sent_to_be_translated() {
-    let (scene, model) = (Scene::new(), Scripted::says(" her friends now"));
+    let (scene, model) = (Scene::new(), Scripted::says(" her friends now again"));
     let (_worker, _stop) = scene.worker(&model, "a");
     scene
         .speak(1, |job| {
@@ -226,12 +226,17 @@ async fn words_come_with_their_times_where_they_are_wanted() {
     };
     let (scene, model) = (Scene::new(), Scripted::new(Ok(hypothesis)));
     let (_worker, _stop) = scene.worker(&model, "a");
-    scene.speak(1, |job| (job.words, job.committed) = (true, "Call her".to_owned())).await;
+    scene
+        .speak(1, |job| {
+            (job.words, job.committed) = (true, "Call her".to_owned());
+            (job.tail, job.hidden) = ("friends".to_owned(), "nũ".to_owned());
+        })
+        .await;
     let caption = scene.caption().await;
     let said: Vec<(&str, u64, u64)> =
         caption.words.iter().map(|word| (word.text.as_str(), word.start_ms, word.end_ms)).collect();
     assert_eq!(said, [("Call", 700, 800), ("her", 800, 900), ("friends", 900, 1000), ("nũ", 1000, 1100)]);
-    assert_eq!(caption.tail, " friends nũ", "text is in composed form");
+    assert_eq!((caption.committed.as_str(), caption.tail.as_str()), ("Call her friends", " nũ"), "in composed form");
     assert!(model.asked.lock().unwrap()[0].words);
 }
 
@@ -252,8 +257,11 @@ async fn a_long_utterance_says_where_its_last_whole_sentence_ends() {
         })
         .await;
     let events = scene.settle().await;
-    let [SessionEvent::Caption { caption, committed_end_ms, reset: false, .. }] = &events[..] else { panic!("{events:?}") };
-    assert_eq!((caption.committed.as_str(), caption.tail.as_str()), ("It is late.", " We go home"));
+    let [SessionEvent::Caption { caption, hidden, committed_end_ms, reset: false }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((caption.committed.as_str(), caption.tail.as_str()), ("It is late.", " We go"));
+    assert_eq!(hidden, "home", "it is new, and the last: it may be cut off");
     assert_eq!(*committed_end_ms, Some(1000));
     assert!(caption.words.is_empty(), "the client did not ask for them");
 }

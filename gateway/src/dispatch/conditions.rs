@@ -35,10 +35,10 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Length from which it is asked where the committed text ends: a third of the maximum. Long enough for a sentence,
+    /// Length from which it is asked where the committed text ends: a quarter of the maximum. Long enough for a sentence,
     /// and for a model to hear well; short enough that the maximum is seldom reached.
     pub(super) fn locate_after_ms(&self) -> u64 {
-        millis(self.max_utterance / 3)
+        millis(self.max_utterance / 4)
     }
 
     pub(super) fn split_anywhere_after_ms(&self) -> u64 {

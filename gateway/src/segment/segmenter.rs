@@ -21,9 +21,10 @@ const CUT_SEARCH_SAMPLES: u64 = 32_000;
 /// How much of an open utterance is kept after it was handed out (4 s), so that a cut may lie behind: what follows the
 /// cut is handed out again, as the next utterance's. Half of it covers the words that are not committed yet.
 const KEEP_SAMPLES: u64 = 64_000;
-/// A cut that is asked for is made at the quietest point within so much of it (80 ms): where a word ends is known to
-/// some positions of the model only.
-const SPLIT_SLACK_SAMPLES: u64 = 1_280;
+/// A cut that is asked for is made at the quietest point from so much before it (80 ms)...
+const SPLIT_BEFORE_SAMPLES: u64 = 1_280;
+/// ...to so much behind it (240 ms): attention tells where a word ends to some 50 ms, and rather too early than too late.
+const SPLIT_BEHIND_SAMPLES: u64 = 3_840;
 /// Neither part of a split is shorter than this (0.5 s).
 const MIN_PART_SAMPLES: u64 = 8_000;
 /// Shortest maximum length (1 s); a lower one is raised to it.
@@ -196,8 +197,8 @@ impl Segmenter {
         if at < first || at + MIN_PART_SAMPLES > last {
             return;
         }
-        let from = at.saturating_sub(SPLIT_SLACK_SAMPLES).max(first);
-        let cut = self.quietest(from, at + SPLIT_SLACK_SAMPLES);
+        let from = at.saturating_sub(SPLIT_BEFORE_SAMPLES).max(first);
+        let cut = self.quietest(from, at + SPLIT_BEHIND_SAMPLES);
         self.cut(open, cut, EndReason::Split, out);
         self.stream(out);
     }
