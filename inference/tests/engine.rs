@@ -22,7 +22,7 @@ use inference::model_thread::Model;
 use inference::speech::{SpeechHypothesis, SpeechModel, SpeechOptions, SpeechRequest};
 use inference::t5::T5;
 use inference::text_network::TextNetwork;
-use inference::translation::{TranslationModel, TranslationOptions, TranslationRequest};
+use inference::translation::{Term, TranslationModel, TranslationOptions, TranslationRequest};
 use parity_weights::{signal, uniform};
 use tempfile::TempDir;
 use tiny_models::{change_weight, write_joint_marian, write_json, write_m2m100, write_t5, write_whisper};
@@ -252,7 +252,7 @@ fn words_of_the_prefix_come_first() {
 }
 
 #[test]
-fn terms_are_written_where_the_audio_may_hold_them_and_probabilities_stay_the_models_own() {
+fn terms_are_written_where_the_audio_may_hold_them() {
     let hear = |beams: usize, terms: &[&str]| {
         let terms = terms.iter().map(|term| (*term).to_owned()).collect();
         let request = SpeechRequest { terms, ..speech(2_000) };
@@ -265,7 +265,6 @@ fn terms_are_written_where_the_audio_may_hold_them_and_probabilities_stay_the_mo
     for beams in [1, 4] {
         let biased = hear(beams, &[term]);
         assert!(biased[0].text.starts_with(term), "{}", biased[0].text);
-        assert!(biased[0].avg_logprob < 0.0 && biased[0].avg_logprob < searched[0].avg_logprob);
         assert_eq!(biased[1], if beams == 1 { plain[1].clone() } else { searched[1].clone() }, "who asked for none");
     }
     // Following four texts for their own sake gives what terms that fit nowhere give.
@@ -377,6 +376,13 @@ fn a_model_of_many_languages_is_told_which_and_refuses_those_it_lacks() {
     assert_ne!(answers[0].text, answers[1].text, "the target's token comes first");
     assert_ne!(answers[0].avg_logprob, answers[2].avg_logprob, "the source begins with its own");
     assert!(!answers[0].text.contains("__"), "{answers:?}");
+    // With random weights nothing translates anything; the term stands all the same, once.
+    let term = Term { source: "train".to_owned(), target: "zug".to_owned() };
+    for to in ["es", "fr"] {
+        let asked = TranslationRequest { terms: vec![term.clone()], ..ask("en", to) };
+        let answer = model.translate(&[asked]).unwrap().remove(0);
+        assert_eq!(answer.text.matches("zug").count(), 1, "{answer:?}");
+    }
     let error = model.translate(&[ask("en", "de")]).unwrap_err().to_string();
     assert!(error.contains("\"de\"") && error.contains("M2M100"), "{error}");
     let untold = TranslationRequest { to: None, ..ask("en", "es") };

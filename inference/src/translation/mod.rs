@@ -1,6 +1,8 @@
 //! Translation: text in one language to text in another.
 
 mod network;
+mod phrases;
+mod placing;
 mod tokens;
 
 use std::collections::HashMap;
@@ -11,11 +13,13 @@ use kernels::Threads;
 
 use crate::compute::{Compute, EngineOptions};
 use crate::decode::{Decoded, Decoding, Rules, Strategy, Task};
+use crate::decoder::Source;
 use crate::directory::ModelDirectory;
 use crate::error::ModelError;
 use crate::language::Language;
 use crate::model_thread::{Answers, BatchLimits, Model, Ticket, run_all};
 use crate::text_network::TextNetwork;
+use placing::{Placed, Placing};
 use tokens::TranslationTokens;
 
 /// Most tokens decoded: so many for each of the source's...
@@ -31,7 +35,9 @@ pub struct TranslationRequest {
     pub text: String,
     /// Target text the translation starts with: it is forced, and decoding goes on behind it. May be empty.
     pub prefix: String,
-    /// What words of the source must be called, where they occur.
+    /// What words of the source must be called, where they occur as whole words (of overlapping ones the longest): the
+    /// translation then holds each target as often, in the place of what the model says instead, and otherwise stays as
+    /// the model says it, as far as that agrees with the target. What [`prefix`](Self::prefix) translates already stays.
     pub terms: Vec<Term>,
     /// BCP 47 tag of the text's language. Models of many languages must know; others ignore it.
     pub from: Option<String>,
@@ -44,7 +50,7 @@ pub struct TranslationRequest {
 pub struct Term {
     /// As it stands in the source; case does not matter.
     pub source: String,
-    /// As it must stand in the translation.
+    /// As it must stand in the translation, to the letter: at the start of a sentence too.
     pub target: String,
 }
 
@@ -95,8 +101,16 @@ pub struct TranslationModel {
 struct Job {
     /// Forced tokens: specials, then the prefix.
     prompt: Vec<u32>,
+    /// So many of them are specials.
+    specials: usize,
     prefix: Vec<u32>,
+    /// Most tokens decoded.
+    limit: usize,
     cut: bool,
+    /// Terms its text calls for.
+    placing: Option<Placing>,
+    /// Kept where there are such.
+    source: Option<Source>,
 }
 
 impl TranslationModel {
@@ -175,7 +189,7 @@ impl TranslationModel {
                 self.ready.push((ticket, Ok(TranslationHypothesis { truncated: true, ..Default::default() })));
                 continue;
             }
-            work.push((ticket, self.task(&source, &job), job));
+            work.push((ticket, request, job));
             sources.push(source);
         }
         if work.is_empty() {
@@ -183,8 +197,10 @@ impl TranslationModel {
         }
         let encoded = self.network.sources(&sources)?;
         let mut tasks = Vec::with_capacity(work.len());
-        for ((ticket, task, job), source) in work.into_iter().zip(encoded) {
-            tasks.push((ticket, source, task));
+        for (((ticket, request, mut job), tokens), source) in work.into_iter().zip(&sources).zip(encoded) {
+            job.placing = self.placing(&request, tokens, &job)?;
+            job.source = job.placing.is_some().then(|| source.clone());
+            tasks.push((ticket, source, self.task(&job)));
             self.jobs.insert(ticket, job);
         }
         let done = self.decoding.admit(self.network.decoder(), &self.rules, tasks)?;
@@ -192,20 +208,8 @@ impl TranslationModel {
     }
 
     fn prepare(&self, request: &TranslationRequest) -> Result<(Vec<u32>, Job), ModelError> {
-        let language = |tag: &Option<String>| tag.as_deref().and_then(Language::parse);
-        let (from, to) = (language(&request.from), language(&request.to));
-        let text = request.text.trim();
-        let mut source = match (from, to) {
-            (Some(from), Some(to)) => self.tokens.source_between(text, from, to)?,
-            _ if self.tokens.wants_languages() => {
-                let tag = request.to.as_ref().or(request.from.as_ref()).cloned().unwrap_or_else(|| "und".to_owned());
-                return Err(ModelError::Language {
-                    language: tag,
-                    known: "BCP 47 tags of source and target".to_owned(),
-                });
-            }
-            _ => self.tokens.source(text)?,
-        };
+        let mut source = self.source_tokens(request, request.text.trim())?;
+        let to = request.to.as_deref().and_then(Language::parse);
         let first = to.map(|to| self.tokens.target_start(to)).transpose()?.flatten();
         let limit = self.max_source_tokens() - 1;
         let cut = source.len() > limit;
@@ -215,11 +219,26 @@ impl TranslationModel {
             "" => Vec::new(),
             prefix => self.tokens.target(prefix)?,
         };
-        let prompt = [self.start].into_iter().chain(first).chain(prefix.iter().copied()).collect();
-        Ok((source, Job { prompt, prefix, cut }))
+        let specials: Vec<u32> = [self.start].into_iter().chain(first).collect();
+        let limit = source.len() * TOKENS_PER_TOKEN + TOKENS_EXTRA;
+        let (prompt, specials) = ([specials.as_slice(), &prefix].concat(), specials.len());
+        Ok((source, Job { prompt, specials, prefix, limit, cut, placing: None, source: None }))
     }
 
-    fn task(&self, source: &[u32], job: &Job) -> Task {
+    /// Tokens of a source text, without the end token.
+    fn source_tokens(&self, request: &TranslationRequest, text: &str) -> Result<Vec<u32>, ModelError> {
+        let language = |tag: &Option<String>| tag.as_deref().and_then(Language::parse);
+        match (language(&request.from), language(&request.to)) {
+            (Some(from), Some(to)) => self.tokens.source_between(text, from, to),
+            _ if self.tokens.wants_languages() => {
+                let tag = request.to.as_ref().or(request.from.as_ref()).cloned().unwrap_or_else(|| "und".to_owned());
+                Err(ModelError::Language { language: tag, known: "BCP 47 tags of source and target".to_owned() })
+            }
+            _ => self.tokens.source(text),
+        }
+    }
+
+    fn task(&self, job: &Job) -> Task {
         let strategy = if self.options.beams > 1 {
             Strategy::Beam { length_penalty: self.options.length_penalty }
         } else {
@@ -227,27 +246,44 @@ impl TranslationModel {
         };
         Task {
             prompt: job.prompt.clone(),
-            fresh: job.prefix.is_empty(),
-            limit: source.len() * TOKENS_PER_TOKEN + TOKENS_EXTRA,
+            fresh: job.prompt.len() == job.specials,
+            limit: job.limit,
             strategy,
             timestamps: false,
             probe: None,
             bias: None,
-            text_from: 0,
+            text_from: job.specials,
         }
     }
 
+    /// Answers what is done; where terms are missing, decodes on behind the next of them.
     fn finish(&mut self, done: Vec<(Ticket, Decoded)>) -> Result<(), ModelError> {
+        let mut again = Vec::new();
         for (ticket, decoded) in done {
-            let Some(job) = self.jobs.remove(&ticket) else { continue };
-            let hypothesis = TranslationHypothesis {
-                text: self.tokens.text_after(&job.prefix, &decoded.tokens)?,
-                avg_logprob: decoded.avg_logprob,
-                truncated: decoded.truncated || job.cut,
+            let Some(mut job) = self.jobs.remove(&ticket) else { continue };
+            let text = match job.placing.take() {
+                None => self.tokens.text_after(&job.prefix, &decoded.tokens)?,
+                Some(mut placing) => match self.place(&job, &mut placing, &decoded)? {
+                    Placed::Done(text) => self.tokens.after(&job.prefix, text)?,
+                    Placed::Again(tokens) => {
+                        job.prompt.truncate(job.specials);
+                        job.prompt.extend(tokens);
+                        let task = self.task(&job);
+                        again.extend(job.source.clone().map(|source| (ticket, source, task)));
+                        job.placing = Some(placing);
+                        self.jobs.insert(ticket, job);
+                        continue;
+                    }
+                },
             };
-            self.ready.push((ticket, Ok(hypothesis)));
+            let truncated = decoded.truncated || job.cut;
+            self.ready.push((ticket, Ok(TranslationHypothesis { text, avg_logprob: decoded.avg_logprob, truncated })));
         }
-        Ok(())
+        if again.is_empty() {
+            return Ok(());
+        }
+        let done = self.decoding.admit(self.network.decoder(), &self.rules, again)?;
+        self.finish(done)
     }
 }
 

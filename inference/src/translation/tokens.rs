@@ -188,7 +188,14 @@ impl TranslationTokens {
         }
     }
 
-    fn text(&self, tokens: &[u32]) -> Result<String, ModelError> {
+    /// What follows the text of `prefix` in a whole text.
+    pub(super) fn after(&self, prefix: &[u32], whole: String) -> Result<String, ModelError> {
+        let prefix = self.text(prefix)?;
+        Ok(whole.strip_prefix(prefix.as_str()).map(str::to_owned).unwrap_or(whole))
+    }
+
+    /// The text of target tokens.
+    pub(super) fn text(&self, tokens: &[u32]) -> Result<String, ModelError> {
         match &self.layout {
             Layout::Joint(tokenizer) => tokenizer
                 .decode(tokens, true)
