@@ -148,3 +148,22 @@ def total(all_sums):
         "added": add("added"), "word_to_first_shown": {"wall_ms": spread(join("shown"))}, "word_to_committed": {"wall_ms": spread(join("settled"))},
         "end_to_final_ms": spread(join("finals")), "normalised_erasure": add("erased") / add("kept") if add("kept") else None,
         "words_erased": add("erased"), "words_final": add("kept"), "updates": add("updates"), "committed_reworded": add("reworded")}}
+
+
+def check():
+    """Holds the definitions to an example worked by hand."""
+    words = [("The", 0, 400), ("cat", 400, 800), ("sat.", 800, 1000)]
+    recording = {"duration_ms": 2000, "utterances": [
+        {"end_ms": 1000, "words": [{"text": text, "start_ms": start, "end_ms": end} for text, start, end in words]}]}
+    messages = [Message(900, "", "the bat"), Message(1400, "the", "cat sat"), Message(2000, "the cat", "sad"), Message(2600, "The cat sat.", "")]
+    sums = measure(recording, messages)
+    assert sums["shown"] == [500, 600, 400] and sums["settled"] == [1000, 1200, 1600], sums
+    assert sums["finals"] == [1600] and (sums["erased"], sums["kept"]) == (1 + 1 + 3, 3), sums
+    assert sums["reworded"] == 1, "a committed `the` became `The`"
+    wrong = measure(recording, [Message(900, "a cat sat down", "")])
+    assert (wrong["replaced"], wrong["missing"], wrong["added"], len(wrong["shown"])) == (1, 0, 1, 2), wrong
+    print("figures ok")
+
+
+if __name__ == "__main__":
+    check()

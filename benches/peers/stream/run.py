@@ -25,16 +25,19 @@ ROOT = HERE.parents[2]
 FRAME_S, RATE = 0.05, 16_000
 SILENCE_S = 2.0  # after the recording, before the end is said
 START_TIMEOUT_S, END_TIMEOUT_S = 180, 60
-# Name: (window in seconds, the server's own options). {model} is the checkpoint, {ct2} the same for CTranslate2.
-AGREEMENT = ["--backend-policy", "localagreement", "--backend", "faster-whisper", "--model_dir", "{ct2}"]
-ALIGNATT = ["--backend-policy", "simulstreaming", "--backend", "whisper", "--decoder-model-path", "{model}", "--max-context-tokens", "0"]
+# Name: (window in seconds, the server's own options). {model} is the checkpoint, {ct2} the same for CTranslate2. Its voice detection is off:
+# with it, it cuts the first word off many sentences (README.md has the figures).
+EVERY = ["--no-vac", "--min-chunk-size", "0.5"]
+AGREEMENT = ["--backend-policy", "localagreement", "--backend", "faster-whisper", "--model_dir", "{ct2}", *EVERY]
+ALIGNATT = ["--backend-policy", "simulstreaming", "--backend", "whisper", "--decoder-model-path", "{model}", "--max-context-tokens", "0", *EVERY]
 PEERS = {
     "whisperlivekit-localagreement": (10, [*AGREEMENT, "--buffer_trimming_sec", "8"]),
+    "whisperlivekit-localagreement-fast": (10, [*AGREEMENT, "--buffer_trimming_sec", "5"]),
     "whisperlivekit-alignatt": (10, [*ALIGNATT, "--audio-max-len", "9"]),
-    "whisperlivekit-localagreement-30s": (30, AGREEMENT),
-    "whisperlivekit-alignatt-30s": (30, ALIGNATT),
+    "whisperlivekit-localagreement-30s": (30, [*AGREEMENT, "--buffer_trimming_sec", "8"]),
+    "whisperlivekit-alignatt-30s": (30, [*ALIGNATT, "--audio-max-len", "9"]),
 }
-BEST = ("whisperlivekit-localagreement", "whisperlivekit-alignatt")
+BEST = ("whisperlivekit-localagreement", "whisperlivekit-localagreement-fast", "whisperlivekit-alignatt")
 
 
 def say(text):
