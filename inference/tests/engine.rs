@@ -14,6 +14,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use inference::compute::{Compute, ComputeType, EngineOptions, Precision};
+use inference::decode::bias::{Bias, Spelling};
 use inference::decode::quality::Thresholds;
 use inference::decode::{Decoded, Decoding, Rules, Strategy, Task};
 use inference::directory::ModelDirectory;
@@ -252,30 +253,34 @@ fn words_of_the_prefix_come_first() {
 }
 
 #[test]
-fn terms_are_written_where_the_audio_may_hold_them() {
-    let hear = |beams: usize, terms: &[&str]| {
-        let terms = terms.iter().map(|term| (*term).to_owned()).collect();
-        let request = SpeechRequest { terms, ..speech(2_000) };
-        whisper(SpeechOptions { beams, ..SpeechOptions::default() }).transcribe(&[request, speech(3_100)]).unwrap()
-    };
-    let (plain, searched) = (hear(1, &[]), hear(4, &[]));
-    // With random weights any letter is about as likely as another.
-    let term = "qzjxqz";
-    assert!(!searched[0].text.contains(term));
-    for beams in [1, 4] {
-        let biased = hear(beams, &[term]);
-        assert!(biased[0].text.starts_with(term), "{}", biased[0].text);
-        assert_eq!(biased[1], if beams == 1 { plain[1].clone() } else { searched[1].clone() }, "who asked for none");
+fn preferred_terms_are_written_whatever_the_way_of_choosing_and_only_by_those_who_ask() {
+    let term = [20, 9, 25, 13];
+    let spelling = Spelling { tokens: term.map(|token| (token, 9.0)).to_vec(), opening: false };
+    let bias = Arc::new(Bias::new(&[spelling], Arc::new([])).unwrap());
+    for (way, compute) in ways() {
+        let network = marian(&compute);
+        let rules = Rules::new(network.decoder(), 0, &[1, 2], &[]).unwrap();
+        let source = network.sources(&[texts()[0].0.clone()]).unwrap().remove(0);
+        let run = |strategy: Strategy, width: usize, bias: Option<&Arc<Bias>>| {
+            let asks = Task { bias: bias.cloned(), ..task(9, strategy, &[]) };
+            let requests = vec![(0, source.clone(), asks), (1, source.clone(), task(9, strategy, &[]))];
+            let mut decoding = Decoding::new(width);
+            let mut done = decoding.admit(network.decoder(), &rules, requests).unwrap();
+            while !decoding.is_empty() {
+                done.extend(decoding.step(network.decoder(), &rules).unwrap());
+            }
+            done.sort_by_key(|(i, _)| *i);
+            done.into_iter().map(|(_, decoded)| decoded).collect::<Vec<_>>()
+        };
+        let draws = Strategy::Sample { temperature: 0.5, seed: 3 };
+        for (strategy, width) in [(Strategy::Greedy, 1), (draws, 1), (Strategy::Beam { length_penalty: 1.0 }, 3)] {
+            let (asked, plain) = (run(strategy, width, Some(&bias)), run(strategy, width, None));
+            let holds = |decoded: &Decoded| decoded.tokens.windows(term.len()).any(|tokens| tokens == term);
+            assert!(holds(&asked[0]) && !holds(&plain[0]), "{way} {strategy:?}");
+            alike(&asked[1..], &plain[1..], &format!("{way} {strategy:?}"));
+            assert!(asked[0].logprobs.iter().all(|logprob| *logprob <= 0.0), "{:?}", asked[0].logprobs);
+        }
     }
-    // Following four texts for their own sake gives what terms that fit nowhere give.
-    assert_eq!(hear(1, &["9"])[0], searched[0]);
-    let sampled = |terms: &[&str]| {
-        let never_good = Thresholds { logprob: Some(0.0), no_speech: None, ..Thresholds::default() };
-        let options = SpeechOptions { fallback: vec![0.2], thresholds: never_good, ..SpeechOptions::default() };
-        let terms = terms.iter().map(|term| (*term).to_owned()).collect();
-        whisper(options).transcribe(&[SpeechRequest { terms, ..speech(2_000) }]).unwrap().remove(0)
-    };
-    assert!(sampled(&[term]).text.contains(term) && !sampled(&[]).text.contains(term), "draws heed them too");
 }
 
 #[test]
