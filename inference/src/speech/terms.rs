@@ -10,7 +10,7 @@ use crate::mel::SAMPLE_RATE;
 
 /// Measured with the demo model and [`TERM_BEAMS`], on 60 clips (espeak-ng, flite) of sentences with one of 20 names it
 /// never writes by itself: 22 come out right with all 20 as terms (14 if this were 4, 31 if it were 3). Of 50 other names
-/// as terms none is written into 80 clips without them; of 50 known words of its domain, one in 6 clips (2; 12).
+/// as terms none is written into 80 clips without them; of 50 known words of its domain one is in 6 of the clips (2; 12).
 ///
 /// A token is worth as many natural logarithms of probability as it is stranger to the model than this...
 const FAMILIAR: f32 = 3.5;
