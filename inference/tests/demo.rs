@@ -107,8 +107,10 @@ fn text(text: &str, prefix: &str, terms: &[(&str, &str)]) -> TranslationRequest 
     TranslationRequest { text: text.to_owned(), prefix: prefix.to_owned(), terms, ..TranslationRequest::default() }
 }
 
+type Called = &'static [(&'static str, &'static str, &'static str)];
+
 /// English, and for each term: as the text has it, as the model translates it (nothing where it must not), its target.
-const SENTENCES: [(&str, &[(&str, &str, &str)]); 6] = [
+const SENTENCES: [(&str, Called); 6] = [
     ("The meeting is on Saturday at two.", &[("meeting", "reunión", "cónclave")]),
     ("The session will be in London.", &[("london", "Londres", "Londinium")]),
     (

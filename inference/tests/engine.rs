@@ -14,6 +14,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use inference::compute::{Compute, ComputeType, EngineOptions, Precision};
+use inference::decode::bias::{Bias, Spelling};
 use inference::decode::quality::Thresholds;
 use inference::decode::{Decoded, Decoding, Rules, Strategy, Task};
 use inference::directory::ModelDirectory;
@@ -25,7 +26,7 @@ use inference::text_network::TextNetwork;
 use inference::translation::{Term, TranslationModel, TranslationOptions, TranslationRequest};
 use parity_weights::{signal, uniform};
 use tempfile::TempDir;
-use tiny_models::{change_weight, write_joint_marian, write_json, write_m2m100, write_t5, write_whisper};
+use tiny_models::{write_joint_marian, write_json, write_m2m100, write_t5, write_whisper};
 
 fn directory(write: fn(&Path)) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -227,83 +228,34 @@ fn words_make_up_the_text_in_order_and_within_the_audio() {
 }
 
 #[test]
-fn words_of_the_prefix_come_first() {
-    let mut model = whisper(SpeechOptions::default());
-    let request = SpeechRequest { words: true, ..speech(3_000) };
-    let whole = model.transcribe(std::slice::from_ref(&request)).unwrap().remove(0);
-    // A prefix is a text of its own, with a space before it: the model says something else behind it.
-    let mut heard = |prefix: &str| {
-        let prefix = prefix.to_owned();
-        let request = SpeechRequest { prefix: prefix.clone(), ..request.clone() };
-        let heard = model.transcribe(&[request]).unwrap().remove(0);
-        assert_eq!(
-            heard.words.iter().map(|word| word.text.as_str()).collect::<String>(),
-            format!(" {prefix}{}", heard.text)
-        );
-        heard
-    };
-    let (broken, whole_words) = (heard("ab cd ef"), heard("ab cd."));
-    assert_eq!(broken.words[..2].iter().map(|word| word.text.as_str()).collect::<Vec<_>>(), [" ab", " cd"]);
-    assert_eq!(broken.prefix_words, 2, "the third goes on behind the prefix: {:?}", broken.words);
-    assert_eq!(whole_words.prefix_words, 2, "{:?}", whole_words.words);
-    assert!(broken.words.iter().all(|word| (0.0..=1.0).contains(&word.probability)));
-    assert!(broken.words[..2].iter().all(|word| word.probability < 0.1), "what the model would never say");
-    assert!(whole.words.iter().all(|word| word.probability > 0.1), "what it says: {:?}", whole.words);
-}
-
-#[test]
-fn terms_are_written_where_the_audio_may_hold_them() {
-    let hear = |beams: usize, terms: &[&str]| {
-        let terms = terms.iter().map(|term| (*term).to_owned()).collect();
-        let request = SpeechRequest { terms, ..speech(2_000) };
-        whisper(SpeechOptions { beams, ..SpeechOptions::default() }).transcribe(&[request, speech(3_100)]).unwrap()
-    };
-    let (plain, searched) = (hear(1, &[]), hear(4, &[]));
-    // With random weights any letter is about as likely as another.
-    let term = "qzjxqz";
-    assert!(!searched[0].text.contains(term));
-    for beams in [1, 4] {
-        let biased = hear(beams, &[term]);
-        assert!(biased[0].text.starts_with(term), "{}", biased[0].text);
-        assert_eq!(biased[1], if beams == 1 { plain[1].clone() } else { searched[1].clone() }, "who asked for none");
+fn preferred_terms_are_written_whatever_the_way_of_choosing_and_only_by_those_who_ask() {
+    let term = [20, 9, 25, 13];
+    let spelling = Spelling { tokens: term.map(|token| (token, 9.0)).to_vec(), opening: false };
+    let bias = Arc::new(Bias::new(&[spelling], Arc::new([])).unwrap());
+    for (way, compute) in ways() {
+        let network = marian(&compute);
+        let rules = Rules::new(network.decoder(), 0, &[1, 2], &[]).unwrap();
+        let source = network.sources(&[texts()[0].0.clone()]).unwrap().remove(0);
+        let run = |strategy: Strategy, width: usize, bias: Option<&Arc<Bias>>| {
+            let asks = Task { bias: bias.cloned(), ..task(9, strategy, &[]) };
+            let requests = vec![(0, source.clone(), asks), (1, source.clone(), task(9, strategy, &[]))];
+            let mut decoding = Decoding::new(width);
+            let mut done = decoding.admit(network.decoder(), &rules, requests).unwrap();
+            while !decoding.is_empty() {
+                done.extend(decoding.step(network.decoder(), &rules).unwrap());
+            }
+            done.sort_by_key(|(i, _)| *i);
+            done.into_iter().map(|(_, decoded)| decoded).collect::<Vec<_>>()
+        };
+        let draws = Strategy::Sample { temperature: 0.5, seed: 3 };
+        for (strategy, width) in [(Strategy::Greedy, 1), (draws, 1), (Strategy::Beam { length_penalty: 1.0 }, 3)] {
+            let (asked, plain) = (run(strategy, width, Some(&bias)), run(strategy, width, None));
+            let holds = |decoded: &Decoded| decoded.tokens.windows(term.len()).any(|tokens| tokens == term);
+            assert!(holds(&asked[0]) && !holds(&plain[0]), "{way} {strategy:?}");
+            alike(&asked[1..], &plain[1..], &format!("{way} {strategy:?}"));
+            assert!(asked[0].logprobs.iter().all(|logprob| *logprob <= 0.0), "{:?}", asked[0].logprobs);
+        }
     }
-    // Following four texts for their own sake gives what terms that fit nowhere give.
-    assert_eq!(hear(1, &["9"])[0], searched[0]);
-    let sampled = |terms: &[&str]| {
-        let never_good = Thresholds { logprob: Some(0.0), no_speech: None, ..Thresholds::default() };
-        let options = SpeechOptions { fallback: vec![0.2], thresholds: never_good, ..SpeechOptions::default() };
-        let terms = terms.iter().map(|term| (*term).to_owned()).collect();
-        whisper(options).transcribe(&[SpeechRequest { terms, ..speech(2_000) }]).unwrap().remove(0)
-    };
-    assert!(sampled(&[term]).text.contains(term) && !sampled(&[]).text.contains(term), "draws heed them too");
-}
-
-#[test]
-fn the_language_heard_is_the_expected_one_unless_another_is_all_but_certain() {
-    let dir = directory(write_whisper);
-    let hear = |expected: Option<&str>| {
-        let mut model = SpeechModel::load(dir.path(), &EXACT, SpeechOptions::default()).unwrap();
-        let expected_language = expected.map(str::to_owned);
-        let request = SpeechRequest { language: None, expected_language, ..speech(1_000) };
-        let heard = model.transcribe(&[request]).unwrap().remove(0);
-        (heard.language, heard.language_probability)
-    };
-    let (likeliest, share) = hear(None);
-    assert!(share < 0.8, "random weights are not sure: {share}");
-    let other = ["en", "es", "ja"].into_iter().find(|name| *name != likeliest).unwrap();
-    let (kept, its_share) = hear(Some(other));
-    assert_eq!(kept, other);
-    assert!(its_share < share, "its own probability, not the likeliest one's");
-    assert_eq!(hear(Some("tlh")), (likeliest.clone(), share), "a language the model lacks");
-    // Scores 50 times as far apart: now it is sure.
-    change_weight(dir.path(), "model.decoder.embed_tokens.weight", |weights| {
-        let languages = (weights.narrow(0, 258, 3).unwrap() * 50.0).unwrap();
-        Some(weights.slice_assign(&[258..261, 0..32], &languages).unwrap())
-    });
-    let (certain, share) = hear(None);
-    assert!(share >= 0.8, "{share}");
-    let other = ["en", "es", "ja"].into_iter().find(|name| *name != certain).unwrap();
-    assert_eq!(hear(Some(other)), (certain, share));
 }
 
 #[test]

@@ -73,6 +73,14 @@ impl Rules {
         }
     }
 
+    /// Negative natural logarithm of a token's probability among those a text can go on with: the end is none of them.
+    pub(crate) fn surprise(&self, scores: &[f32], token: u32) -> f32 {
+        let mut scores = scores.to_vec();
+        ban(&mut scores, &self.never);
+        ban(&mut scores, &[self.end]);
+        kernels::log_sum_exp(&scores) - scores.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY)
+    }
+
     /// With rules for texts that carry timestamps, the tokens from `rules.first` on.
     #[must_use]
     pub fn with_timestamps(mut self, rules: TimestampRules) -> Self {

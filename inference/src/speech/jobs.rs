@@ -131,7 +131,11 @@ impl SpeechModel {
     }
 
     /// Encodes rows of the same length together; one source a request, in order.
-    fn encode(&mut self, requests: &[&SpeechRequest], context: AudioContext) -> Result<Vec<Source>, ModelError> {
+    pub(super) fn encode(
+        &mut self,
+        requests: &[&SpeechRequest],
+        context: AudioContext,
+    ) -> Result<Vec<Source>, ModelError> {
         let frames: Vec<usize> = requests.iter().map(|request| self.frames(request.pcm.len(), context)).collect();
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by_key(|i| frames[*i]);

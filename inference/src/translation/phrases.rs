@@ -85,6 +85,13 @@ pub(super) fn occurrences(text: &str, terms: &[Term]) -> Vec<(Range<usize>, usiz
     found
 }
 
+/// Whether two words may be forms of one: half of the longer is the same, or both are as short as articles are.
+pub(super) fn forms_of_one(a: &str, b: &str) -> bool {
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    let longer = a.chars().count().max(b.chars().count());
+    longer <= 3 || 2 * same >= longer
+}
+
 /// Whether two ranges have anything in common.
 pub(super) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::phrases::{boundary, find, occurrences, overlap, words};
+use super::phrases::{boundary, find, forms_of_one, occurrences, overlap, words};
 use super::{Job, TranslationModel, TranslationRequest};
 use crate::decode::Decoded;
 use crate::decoder::{Source, Watch};
@@ -75,13 +75,6 @@ impl Draft {
             && pairs.all(|(a, b)| forms_of_one(&rest[a.clone()], &own[b.clone()]))
             && find(rest, &self.removed).len() <= find(own, &self.removed).len()
     }
-}
-
-/// Whether two words may be forms of one: half of the longer is the same, or both are as short as articles are.
-fn forms_of_one(a: &str, b: &str) -> bool {
-    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
-    let longer = a.chars().count().max(b.chars().count());
-    longer <= 3 || 2 * same >= longer
 }
 
 /// What became of a decoded translation.
