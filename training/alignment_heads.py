@@ -33,7 +33,7 @@ BEGIN, END = "<!-- alignment heads -->", "<!-- end of alignment heads -->"
 
 
 def clips():
-    """-> [(samples, text, true word ends in ms)] of sentences and voices as in training, in an order by seed."""
+    """-> [(samples, text, true word ends in ms, voice)] of sentences and voices as in training, in an order by seed."""
     sentences = [pair for pair in bilingual.pairs(130, SEED, held=False) if 4 <= len(pair[0].split()) <= 16]
     speakers, found = Speakers(), []
     for number, voice in enumerate(VOICES + espeak_voices(ESPEAK_COUNT, SEED)):
@@ -42,7 +42,7 @@ def clips():
             margin = np.zeros(round(MARGIN_S * SAMPLE_RATE), np.float32)
             samples = np.concatenate([margin, take.samples, margin])
             samples += np.random.default_rng(len(samples)).standard_normal(len(samples)).astype(np.float32) * 10 ** (-66 / 20)
-            found.append((samples, take.text, [(MARGIN_S + end) * 1000 for _, _, end in take.words]))
+            found.append((samples, take.text, [(MARGIN_S + end) * 1000 for _, _, end in take.words], voice))
     random.Random(SEED).shuffle(found)
     return found
 
@@ -112,12 +112,12 @@ def word_errors_ms(scores, lengths, truth):
 
 
 def measure(folder, padded=False):
-    """-> (best set, {set: absolute errors in ms on the clips that did not choose}, signed errors of the best)."""
+    """-> (best set, {set: signed errors in ms on the clips that did not choose}, {voice: those of the best set})."""
     watcher, data = Watcher(folder), []
-    for samples, text, truth in clips():
+    for samples, text, truth, voice in clips():
         if len(samples) < WINDOW_FRAMES * HOP:
             attention, lengths = watcher.attention(samples, text, padded)
-            data.append((compared(attention), lengths, truth))
+            data.append((compared(attention), lengths, truth, voice))
     layers, heads = data[0][0].shape[:2]
     each = [(layer, head) for layer in range(layers) for head in range(heads)]
     sets = [chosen for size in range(1, len(each) + 1) for chosen in itertools.combinations(each, size)]
@@ -125,11 +125,12 @@ def measure(folder, padded=False):
 
     def errors(chosen, some):
         rows = lambda scores: np.mean([scores[layer, head] for layer, head in chosen], axis=0)
-        return np.array([e for scores, lengths, truth in some for e in word_errors_ms(rows(scores), lengths, truth)])
+        return np.array([e for scores, lengths, truth, _ in some for e in word_errors_ms(rows(scores), lengths, truth)])
 
     best = min(sets, key=lambda chosen: np.abs(errors(chosen, choose)).mean())
     shown = [(head,) for head in each] + [tuple(each), tuple(h for h in each if h[0] >= layers // 2), best]
-    return best, {chosen: errors(chosen, report) for chosen in dict.fromkeys(shown)}
+    by_voice = {voice: errors(best, [clip for clip in report if clip[3] == voice]) for voice in sorted({clip[3] for clip in report})}
+    return best, {chosen: errors(chosen, report) for chosen in dict.fromkeys(shown)}, by_voice
 
 
 def line(errors):
@@ -141,10 +142,12 @@ def line(errors):
 def update(folder):
     """Measures, writes generation_config.json and, where it has the markers, the card."""
     for padded in (True, False):
-        best, found = measure(folder, padded)
+        best, found, by_voice = measure(folder, padded)
         print("clips padded to the window:" if padded else "clips at their length:")
         for chosen, errors in found.items():
             print(f"  {'best set ' if chosen == best else ''}{[list(head) for head in chosen]}: {line(errors)}", flush=True)
+    for voice, errors in by_voice.items():
+        print(f"  best set, {voice}: {line(errors)}")
     path = os.path.join(folder, "generation_config.json")
     with open(path, encoding="utf-8") as file:
         config = json.load(file)
