@@ -109,6 +109,13 @@ impl Dispatch {
         }
     }
 
+    /// So much of an open utterance surely holds speech, 0 to 1.
+    pub fn judged(&mut self, utterance: UtteranceId, speech_share: f32) {
+        if let Some(state) = self.utterances.get_mut(&utterance).filter(|state| !state.ended) {
+            state.speech_share = speech_share;
+        }
+    }
+
     /// An utterance was closed at `end_ms`, all its audio appended; `complete` when it was split where its committed text
     /// ends. Its tail is then taken off the screen, for the next utterance to begin with.
     pub fn ended(&mut self, utterance: UtteranceId, end_ms: u64, complete: bool) -> Option<ServerMessage> {

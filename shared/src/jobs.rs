@@ -109,6 +109,9 @@ pub struct SpeechJob {
     /// Whether the committed text is all there is, because the utterance was cut behind it: nothing is left to decode.
     #[serde(default)]
     pub complete: bool,
+    /// Share of the audio, 0 to 1, that the gateway's detector is sure holds speech.
+    #[serde(default = "whole")]
+    pub speech_share: f32,
     /// Committed text so far, to force as a prefix.
     pub committed: String,
     /// Tail of the newest hypothesis as far as it is shown...
@@ -124,6 +127,10 @@ pub struct SpeechJob {
     /// W3C trace context of the frame that caused this job; empty when there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trace_parent: String,
+}
+
+fn whole() -> f32 {
+    1.0
 }
 
 /// One caption to translate into one language.

@@ -98,13 +98,13 @@ impl Ears {
         };
         let told = !request.prompt.is_empty();
         let mut hypothesis = self.transcriber.transcribe(request.clone()).await?;
-        let mut verdict = judge(&hypothesis);
+        let mut verdict = judge(&hypothesis, job.speech_share);
         let reset = verdict == Verdict::Lost;
         if reset && told {
             // What was said before may have led it astray.
             request.prompt.clear();
             hypothesis = self.transcriber.transcribe(request).await?;
-            verdict = judge(&hypothesis);
+            verdict = judge(&hypothesis, job.speech_share);
         }
         Ok(Heard::of(hypothesis, verdict, reset))
     }

@@ -146,6 +146,7 @@ mod tests {
             words: false,
             locate: false,
             complete: false,
+            speech_share: 1.0,
             committed: String::new(),
             tail: String::new(),
             hidden: String::new(),

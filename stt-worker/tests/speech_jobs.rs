@@ -112,6 +112,7 @@ impl Scene {
             words: false,
             locate: false,
             complete: false,
+            speech_share: 1.0,
             committed: String::new(),
             tail: String::new(),
             hidden: String::new(),

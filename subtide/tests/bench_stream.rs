@@ -129,3 +129,57 @@ fn clients_of_a_ramp_play_at_once() {
         assert!(row["word_to_first_shown"]["wall_ms"]["count"].as_u64().unwrap() <= 6 * sessions, "{row}");
     }
 }
+
+/// Plays what ships; `arguments` choose the groups.
+fn shipped(arguments: &[&str]) -> Value {
+    bench(&[&["--corpus", "models/demo-speech/stream"], arguments].concat())
+}
+
+fn figure(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("no figure: {value}"))
+}
+
+/// No delay is looked at by itself, for this machine may be busy: only what part of it is the machine's, against the part
+/// that the audio alone takes on any machine.
+#[test]
+fn clean_speech_is_captioned_steadily_and_as_well_as_offline() {
+    let report = shipped(&["--group", "clean", "--offline"]);
+    let clean = &report["groups"]["clean"];
+    let captions = &clean["captions"];
+    let faults = &report["total"]["faults"];
+    for never in ["reworded", "finals_missing", "finals_repeated", "gaps", "loops", "broken_sessions"] {
+        assert_eq!(faults[never], 0, "{never}: {faults}");
+    }
+    assert!(figure(&captions["normalised_erasure"]) <= 0.15, "{captions}");
+    assert!(figure(&clean["translations"]["es"]["normalised_erasure"]) <= 0.20, "{}", clean["translations"]);
+    let worse = figure(&report["offline"]["groups"]["clean"]["wer_streamed_minus_offline"]);
+    assert!(worse <= 0.01, "streaming costs {worse}: {}", report["offline"]);
+    for delay in ["word_to_first_shown", "word_to_committed"] {
+        let (wall, audio) = (&captions[delay]["wall_ms"]["p50"], &captions[delay]["audio_ms"]["p50"]);
+        let ratio = figure(wall) / figure(audio);
+        assert!(ratio <= 2.0, "{delay}: {ratio} times the delay of the audio alone");
+    }
+}
+
+#[test]
+fn a_monologue_goes_on_from_sentence_to_sentence() {
+    let report = shipped(&["--group", "monologue", "--offline"]);
+    let faults = &report["total"]["faults"];
+    for never in ["reworded", "finals_missing", "finals_repeated", "gaps", "loops", "broken_sessions"] {
+        assert_eq!(faults[never], 0, "{never}: {faults}");
+    }
+    // Cut between sentences it is heard better than the same stretches at once; cut anywhere it would be far worse.
+    let worse = figure(&report["offline"]["groups"]["monologue"]["wer_streamed_minus_offline"]);
+    assert!(worse <= 0.05, "streaming costs {worse}: {}", report["offline"]);
+    assert!(figure(&report["groups"]["monologue"]["captions"]["normalised_erasure"]) <= 0.30, "{report}");
+}
+
+#[test]
+fn sounds_without_speech_get_no_words() {
+    let groups = ["silence", "hum", "clicks", "white", "music"];
+    let mut arguments: Vec<&str> = groups.iter().flat_map(|group| ["--group", group]).collect();
+    arguments.extend(["--sessions", "5", "--seconds", "8"]);
+    let report = shipped(&arguments);
+    assert_eq!(report["total"]["faults"]["invented_words"], 0, "{}", report["total"]["faults"]);
+    assert_eq!(report["total"]["faults"]["broken_sessions"], 0, "{}", report["total"]["faults"]);
+}

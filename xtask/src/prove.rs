@@ -4,6 +4,7 @@
 //! - `goals`: the promises, in numbers and in words
 //! - `figure`: one measured value, its goal and the verdict
 //! - `engine`: how the promises of `prove engine` are measured
+//! - `streaming`: how the promises of `prove streaming` are measured
 //! - `pipeline`: how the promises of `prove pipeline` are measured; `demo`, `memory`, `idle_sessions`: its instruments
 
 mod demo;
@@ -13,6 +14,7 @@ mod goals;
 mod idle_sessions;
 mod memory;
 mod pipeline;
+mod streaming;
 
 use std::{fs, io::Write as _, process::ExitCode, time::Instant};
 
@@ -47,6 +49,8 @@ enum Name {
     Pipeline,
     /// The models: correct to the reference, beside the peers
     Engine,
+    /// Captions people can read: how soon, how steady, how right
+    Streaming,
 }
 
 impl Name {
@@ -54,6 +58,7 @@ impl Name {
         match self {
             Self::Pipeline => "pipeline",
             Self::Engine => "engine",
+            Self::Streaming => "streaming",
         }
     }
 
@@ -61,6 +66,7 @@ impl Name {
         match self {
             Self::Pipeline => pipeline::checks(),
             Self::Engine => engine::checks(),
+            Self::Streaming => streaming::checks(),
         }
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Utterance {
     pub(super) end_ms: u64,
     pub(super) last_entry: Option<EntryId>,
     pub(super) ended: bool,
+    /// Share of its audio that surely holds speech.
+    pub(super) speech_share: f32,
     /// Newest revision asked for.
     pub(super) asked: Revision,
     pub(super) asked_kind: JobKind,
@@ -112,6 +114,7 @@ impl Utterance {
             end_ms: start_ms,
             last_entry: None,
             ended: false,
+            speech_share: 1.0,
             asked: Revision(0),
             asked_kind: JobKind::Partial,
             asked_at: None,
@@ -161,6 +164,7 @@ impl Utterance {
             words: conditions.words,
             locate: kind == JobKind::Partial && long,
             complete: self.complete,
+            speech_share: self.speech_share,
             committed: self.committed.clone(),
             tail: self.tail.clone(),
             hidden: self.hidden.clone(),

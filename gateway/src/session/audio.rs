@@ -18,12 +18,13 @@ const CHUNK_BYTES: usize = 100 * SAMPLES_PER_MS as usize * BYTES_PER_SAMPLE;
 const ACK_STEP_MS: u64 = 1000;
 
 /// What the audio leads to, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
     /// An utterance began.
     Started { utterance: UtteranceId, start_ms: u64 },
-    /// PCM (16 kHz mono s16le) of it, reaching to `end_ms`, is to be stored.
-    Append { utterance: UtteranceId, pcm: Bytes, end_ms: u64 },
+    /// PCM (16 kHz mono s16le) of it, reaching to `end_ms`, is to be stored. `speech_share`: of its frames so far, those that
+    /// surely hold speech.
+    Append { utterance: UtteranceId, pcm: Bytes, end_ms: u64, speech_share: f32 },
     /// It ended; all its PCM came before. `complete`: it was split where its committed text ends.
     Ended { utterance: UtteranceId, end_ms: u64, complete: bool },
     /// All audio up to here needs nothing more from the client.
@@ -136,7 +137,8 @@ impl Audio {
     fn flush(&mut self, utterance: UtteranceId, steps: &mut Vec<Step>) {
         if !self.chunk.is_empty() {
             let pcm = Bytes::from(std::mem::take(&mut self.chunk));
-            steps.push(Step::Append { utterance, pcm, end_ms: samples_to_ms(self.chunk_end) });
+            let (end_ms, speech_share) = (samples_to_ms(self.chunk_end), self.segmenter.speech_share());
+            steps.push(Step::Append { utterance, pcm, end_ms, speech_share });
         }
     }
 

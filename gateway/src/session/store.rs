@@ -77,7 +77,7 @@ impl Session {
                         outbox.send(shown).await?;
                     }
                 }
-                Step::Append { utterance, pcm, end_ms } => {
+                Step::Append { utterance, pcm, end_ms, speech_share } => {
                     self.context.metrics.speech_ms.inc_by(samples_to_ms(pcm.len() as u64 / 2));
                     let stream = jobs::audio_stream(self.id, utterance);
                     let mut patience = Patience::new(self.id);
@@ -88,6 +88,7 @@ impl Session {
                         }
                     };
                     self.dispatch.appended(utterance, entry, end_ms);
+                    self.dispatch.judged(utterance, speech_share);
                 }
                 Step::Ended { utterance, end_ms, complete } => {
                     if let Some(shown) = self.dispatch.ended(utterance, end_ms, complete) {

@@ -51,3 +51,43 @@ pub(crate) mod engine {
          live streams per H200 for turbo, >= 200 for large-v3. Where none is: the CUDA build compiles and links by a script \
          in the repository.";
 }
+
+/// The promises of `prove streaming`.
+pub(crate) mod streaming {
+    pub(crate) const CLEAN: &str = "on 2 cores with the demo models, 1 session, clean corpus: word to first shown p50 <= 0.7 s, \
+         p95 <= 1.2 s; word to committed p50 <= 1.5 s; end of utterance to final <= 0.5 s p95 beyond SILENCE_THRESHOLD; \
+         caption erasure <= 0.15, translation erasure <= 0.20, committed text reworded 0 times ever; WER of streamed finals \
+         within 1 point (absolute) of offline decoding of the same utterances.";
+    pub(crate) const SHOWN_P50_S: f64 = 0.7;
+    pub(crate) const SHOWN_P95_S: f64 = 1.2;
+    pub(crate) const COMMITTED_P50_S: f64 = 1.5;
+    /// Beyond the silence that ends an utterance.
+    pub(crate) const FINAL_P95_S: f64 = 0.5;
+    /// Words taken back by words of the final text.
+    pub(crate) const CAPTION_ERASURE: f64 = 0.15;
+    /// Likewise.
+    pub(crate) const TRANSLATION_ERASURE: f64 = 0.20;
+    /// Percentage points.
+    pub(crate) const WER_POINTS: f64 = 1.0;
+
+    pub(crate) const QUIET: &str = "0 words shown on 10 minutes of silence, hum, tone, clicks and white noise; <= 1 word a \
+         minute on music-like noise.";
+    pub(crate) const MUSIC_WORDS_A_MINUTE: f64 = 1.0;
+
+    pub(crate) const MONOLOGUE: &str = "3-minute monologue without a pause: captions and translation keep flowing, memory \
+         flat, no utterance dropped, no repeated n-gram loop.";
+    /// What "keep flowing" means here: two words of slow speech and a decode, with room for a hard sentence.
+    pub(crate) const CAPTION_WAIT_S: f64 = 5.0;
+    /// A translation waits for a clause.
+    pub(crate) const TRANSLATION_WAIT_S: f64 = 8.0;
+    /// What "flat" means here: noise of the allocator.
+    pub(crate) const MEMORY_GROWTH: f64 = 1.1;
+    /// Sentences that got no translated word.
+    pub(crate) const UNTRANSLATED: f64 = 0.0;
+
+    pub(crate) const SESSIONS: &str = "sessions at once before word to first shown p95 exceeds 2 s on 2 cores: the number, \
+         the curve; at 2x that load finals still all arrive and `lag` was sent.";
+
+    pub(crate) const PEER: &str = "the same benchmark pointed at one open peer that installs from PyPI, with the same \
+         checkpoint: the ratio.";
+}
