@@ -13,8 +13,9 @@ const NO_SPEECH_PROB: f32 = 0.6;
 /// ...or the gateway's detector is sure of less than this share of the audio (speech, soft speech and speech by telephone
 /// have 0.16 and more, music less than 0.05)...
 const LITTLE_SPEECH: f32 = 0.08;
-/// ...a text must be better than this. Neither sign is enough by itself: both are wrong at times.
-const DOUBTFUL_LOGPROB: f32 = -0.5;
+/// ...a text must be better than this, two thirds for each token. Neither sign is enough by itself: both are wrong at
+/// times.
+const DOUBTFUL_LOGPROB: f32 = -0.4;
 /// A text that compresses better than this repeats itself (`compression_ratio_threshold`, likewise).
 const HIGH_COMPRESSION: f32 = 2.4;
 

@@ -1,4 +1,4 @@
-//! Audio with nothing to hear in it never reaches the model, which would make something up.
+//! Audio with nothing to hear in it, or no speech, never reaches the model, which would make something up.
 
 use shared::audio::SAMPLE_RATE;
 
@@ -7,6 +7,16 @@ use shared::audio::SAMPLE_RATE;
 const FLOOR: f32 = 0.0005;
 /// Stretch whose loudness counts, 100 ms: shorter than any word.
 const STRETCH: usize = SAMPLE_RATE as usize / 10;
+
+/// Where the detector is sure of less than this share of the audio, one frame in fifty, nobody speaks...
+const NO_SPEECH: f32 = 0.02;
+/// ...if the audio is at least so long (1.5 s): a short word may have no clear vowel.
+const JUDGED_FROM: usize = SAMPLE_RATE as usize * 3 / 2;
+
+/// Whether `pcm`, of which the share `speech_share` surely holds speech, is some other sound.
+pub(crate) fn is_no_speech(pcm: &[f32], speech_share: f32) -> bool {
+    speech_share < NO_SPEECH && pcm.len() >= JUDGED_FROM
+}
 
 /// Whether no stretch of `pcm` is louder than the floor.
 pub(crate) fn is_silent(pcm: &[f32]) -> bool {
@@ -23,6 +33,12 @@ pub(crate) fn rms(samples: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_long_sounds_are_refused_for_want_of_speech() {
+        assert!(is_no_speech(&vec![0.1; 32_000], 0.0));
+        assert!(!is_no_speech(&vec![0.1; 32_000], 0.03) && !is_no_speech(&vec![0.1; 16_000], 0.0));
+    }
 
     #[test]
     fn one_soft_word_in_a_long_silence_is_not_silence() {

@@ -391,6 +391,16 @@ async fn silence_never_reaches_the_model_and_still_gets_its_finals() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sound_without_speech_never_reaches_the_model() {
+    let (scene, model) = (Scene::new(), Scripted::says(" la la la"));
+    let (_worker, _stop) = scene.worker(&model, "a");
+    scene.speak(2, |job| (job.kind, job.speech_share) = (JobKind::Final, 0.01)).await;
+    let events = scene.settle().await;
+    assert_eq!(model.asked(), 0);
+    assert_eq!(events.len(), 3, "an empty final in each language: {events:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_older_revision_costs_no_decode_and_says_nothing() {
     let (scene, model) = (Scene::new(), Scripted::says(" hello"));
     let mut job = scene.speak(1, |_| ()).await;
