@@ -31,13 +31,13 @@ EVERY = ["--no-vac", "--min-chunk-size", "0.5"]
 AGREEMENT = ["--backend-policy", "localagreement", "--backend", "faster-whisper", "--model_dir", "{ct2}", *EVERY]
 ALIGNATT = ["--backend-policy", "simulstreaming", "--backend", "whisper", "--decoder-model-path", "{model}", "--max-context-tokens", "0", *EVERY]
 PEERS = {
-    "whisperlivekit-localagreement": (10, [*AGREEMENT, "--buffer_trimming_sec", "8"]),
-    "whisperlivekit-localagreement-fast": (10, [*AGREEMENT, "--buffer_trimming_sec", "5"]),
+    "whisperlivekit-localagreement": (10, [*AGREEMENT, "--buffer_trimming_sec", "5"]),
     "whisperlivekit-alignatt": (10, [*ALIGNATT, "--audio-max-len", "9"]),
+    "whisperlivekit-localagreement-8s": (10, [*AGREEMENT, "--buffer_trimming_sec", "8"]),
     "whisperlivekit-localagreement-30s": (30, [*AGREEMENT, "--buffer_trimming_sec", "8"]),
     "whisperlivekit-alignatt-30s": (30, [*ALIGNATT, "--audio-max-len", "9"]),
 }
-BEST = ("whisperlivekit-localagreement", "whisperlivekit-localagreement-fast", "whisperlivekit-alignatt")
+BEST = ("whisperlivekit-localagreement", "whisperlivekit-alignatt")
 
 
 def say(text):
