@@ -10,12 +10,14 @@ use crate::transcriber::SpeechHypothesis;
 const LOW_LOGPROB: f32 = -1.0;
 /// Where the model thinks it more likely than this that nobody speaks (`no_speech_threshold`, likewise)...
 const NO_SPEECH_PROB: f32 = 0.6;
-/// ...or the gateway's detector is sure of less than this share of the audio (speech, soft speech and speech by telephone
-/// have 0.16 and more, music less than 0.05)...
+/// ...or the gateway's detector is sure of less than this share of the audio, as it is of music...
 const LITTLE_SPEECH: f32 = 0.08;
 /// ...a text must be better than this, two thirds for each token. Neither sign is enough by itself: both are wrong at
 /// times.
 const DOUBTFUL_LOGPROB: f32 = -0.4;
+/// From this share on, the least that speech has, clean, soft or at 20 dB, nothing speaks against it. In between the
+/// threshold goes evenly from one to the other.
+const ENOUGH_SPEECH: f32 = 0.16;
 /// A text that compresses better than this repeats itself (`compression_ratio_threshold`, likewise).
 const HIGH_COMPRESSION: f32 = 2.4;
 
@@ -30,14 +32,21 @@ pub(crate) enum Verdict {
     Lost,
 }
 
+/// Whether so little of the audio surely holds speech that a text must be whole before it can be believed: of a few words
+/// even the worst guess is sometimes good.
+pub(crate) fn only_as_a_whole(speech_share: f32) -> bool {
+    speech_share < LITTLE_SPEECH
+}
+
 /// Judges `hypothesis` about audio of which `speech_share` surely holds speech.
 pub(crate) fn judge(hypothesis: &SpeechHypothesis, speech_share: f32) -> Verdict {
     let looping = hypothesis.truncated && without_loop(&hypothesis.text).is_some();
     if looping || hypothesis.compression_ratio > HIGH_COMPRESSION {
         return Verdict::Lost;
     }
-    let doubtful = hypothesis.no_speech_prob > NO_SPEECH_PROB || speech_share < LITTLE_SPEECH;
-    let least = if doubtful { DOUBTFUL_LOGPROB } else { LOW_LOGPROB };
+    let sure = ((speech_share - LITTLE_SPEECH) / (ENOUGH_SPEECH - LITTLE_SPEECH)).clamp(0.0, 1.0);
+    let sure = if hypothesis.no_speech_prob > NO_SPEECH_PROB { 0.0 } else { sure };
+    let least = DOUBTFUL_LOGPROB + sure * (LOW_LOGPROB - DOUBTFUL_LOGPROB);
     let guessed = hypothesis.avg_logprob < least;
     if guessed || normalise(&hypothesis.text).is_empty() { Verdict::Nothing } else { Verdict::Believed }
 }
@@ -57,6 +66,8 @@ mod tests {
         assert_eq!(judge(&heard("hello", 0.9, -0.2, false), 0.5), Verdict::Believed);
         assert_eq!(judge(&heard("hello", 0.1, -0.7, false), 0.5), Verdict::Believed);
         assert_eq!(judge(&heard("hello", 0.1, -0.7, false), 0.02), Verdict::Nothing, "it sounds like music");
+        assert_eq!(judge(&heard("hello", 0.1, -0.6, false), 0.12), Verdict::Believed);
+        assert_eq!(judge(&heard("hello", 0.1, -0.8, false), 0.12), Verdict::Nothing);
         assert_eq!(judge(&heard("no a tone", 0.0, -1.3, false), 0.5), Verdict::Nothing);
         assert_eq!(judge(&heard("  ", 0.0, -0.1, false), 0.5), Verdict::Nothing);
     }

@@ -13,7 +13,7 @@ use shared::{
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{
-    guard::{Verdict, judge},
+    guard::{Verdict, judge, only_as_a_whole},
     silence::{is_no_speech, is_silent},
     transcriber::{SpeechHypothesis, SpeechRequest, TranscribeError, Transcriber},
     windows::split,
@@ -55,12 +55,14 @@ impl From<TranscribeError> for JobError {
 }
 
 impl Ears {
-    /// Hears the audio of `job`. What is silent, or no speech, never reaches the model.
+    /// Hears the audio of `job`. What is silent, or no speech, never reaches the model; what hardly is, only once it is
+    /// whole.
     pub(crate) async fn hear(&self, job: &SpeechJob, mut pcm: Vec<f32>) -> Result<Heard, JobError> {
         // An utterance that was split has audio behind its end, which is the next one's.
         let samples = job.end_ms.saturating_sub(job.start_ms).saturating_add(1).saturating_mul(SAMPLES_PER_MS);
         pcm.truncate(usize::try_from(samples).unwrap_or(usize::MAX));
-        if is_silent(&pcm) || is_no_speech(&pcm, job.speech_share) {
+        let wait = job.kind == JobKind::Partial && job.committed.is_empty() && only_as_a_whole(job.speech_share);
+        if wait || is_silent(&pcm) || is_no_speech(&pcm, job.speech_share) {
             return Ok(Heard::default());
         }
         let window = self.transcriber.window_samples();

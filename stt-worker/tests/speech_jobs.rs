@@ -401,6 +401,17 @@ async fn a_sound_without_speech_never_reaches_the_model() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sound_that_is_hardly_speech_is_heard_once_it_is_whole() {
+    let (scene, model) = (Scene::new(), Scripted::says(" la la la"));
+    let (_worker, _stop) = scene.worker(&model, "a");
+    scene.speak(2, |job| job.speech_share = 0.05).await;
+    assert_eq!((scene.caption().await.tail.as_str(), model.asked()), ("", 0));
+    scene.speak(2, |job| (job.kind, job.revision, job.speech_share) = (JobKind::Final, Revision(2), 0.05)).await;
+    scene.settle().await;
+    assert_eq!(model.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_older_revision_costs_no_decode_and_says_nothing() {
     let (scene, model) = (Scene::new(), Scripted::says(" hello"));
     let mut job = scene.speak(1, |_| ()).await;
