@@ -30,7 +30,8 @@ pub const MIN_JWT_SECRET_BYTES: usize = 32;
 pub const ENV_SILENCE: &str = "SILENCE_THRESHOLD_SECONDS";
 /// Long enough for a breath, short enough for a final within a second of the last word.
 pub const DEFAULT_SILENCE: Duration = Duration::from_millis(600);
-/// Longest utterance; a longer one is cut at its quietest point.
+/// Longest utterance; a longer one is split behind its committed text, between sentences where that can be, or at last
+/// cut at its quietest point.
 pub const ENV_MAX_UTTERANCE: &str = "MAX_UTTERANCE_SECONDS";
 /// Below the 10 s window of the demo model; raise it to 28 for Whisper's 30 s.
 pub const DEFAULT_MAX_UTTERANCE: Duration = Duration::from_millis(9_000);

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::conditions::{Closed, Conditions, Settings, Split};
+pub use self::conditions::{Closed, CommittedEnd, Conditions, Settings};
 use self::{
     pace::Pace,
     utterance::{Asking, Carried, Heard, Lane, TargetLane, Utterance},
@@ -56,7 +56,7 @@ pub struct Dispatch {
     context: String,
     /// Language of the session so far, where the client did not give it.
     language: Option<Language>,
-    split: Option<Split>,
+    committed_end: Option<CommittedEnd>,
     carried: Option<Carried>,
     closed: Vec<Closed>,
 }
@@ -73,7 +73,7 @@ impl Dispatch {
             pace: Pace::default(),
             context: String::new(),
             language: None,
-            split: None,
+            committed_end: None,
             carried: None,
             closed: Vec::new(),
         }
@@ -91,8 +91,12 @@ impl Dispatch {
 
     /// An utterance was opened at `start_ms`. Where it goes on from one that was split, what was its tail is shown.
     pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64) -> Option<ServerMessage> {
+        if self.utterances.is_empty() {
+            self.pace.rested();
+        }
         let mut state = Utterance::new(self.settings.clone(), start_ms);
-        let message = self.carried.take().and_then(|Carried { tail, hidden, words, end_ms, heard }| {
+        let carried = self.carried.take().filter(|carried| carried.source == self.settings.source);
+        let message = carried.and_then(|Carried { tail, hidden, words, end_ms, heard, .. }| {
             let visible = !tail.is_empty();
             (state.tail, state.hidden, state.words, state.heard) = (tail, hidden, words, heard);
             if visible { state.shown(utterance, end_ms) } else { None }
@@ -125,6 +129,7 @@ impl Dispatch {
             state.close_silently();
         }
         if !complete {
+            self.carried = None;
             return None;
         }
         let carried = state.carry();
@@ -133,9 +138,9 @@ impl Dispatch {
         if tail_shown { state.shown(utterance, end_ms) } else { None }
     }
 
-    /// Where an open utterance is to be split, once.
-    pub fn take_split(&mut self) -> Option<Split> {
-        self.split.take()
+    /// Where the committed text of an open utterance ends, as the newest answer said; told once.
+    pub fn take_committed_end(&mut self) -> Option<CommittedEnd> {
+        self.committed_end.take()
     }
 
     /// The decodes to ask for now. Each is counted as asked for.
@@ -174,8 +179,8 @@ impl Dispatch {
                 let utterance = caption.utterance;
                 if let Some(state) = self.receive_caption(caption, reset, now, out) {
                     state.hidden = hidden;
-                    let at_ms = state.split_point(committed_end_ms, &conditions);
-                    self.split = at_ms.map(|at_ms| Split { utterance, at_ms });
+                    let split = state.wants_split(&conditions);
+                    self.committed_end = committed_end_ms.map(|at_ms| CommittedEnd { utterance, at_ms, split });
                 }
             }
             SessionEvent::Translation(translation) => self.receive_translation(translation, out),

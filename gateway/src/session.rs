@@ -32,7 +32,7 @@ use self::{
 use crate::{
     auth::{Authenticator, Identity},
     config::GatewayConfig,
-    dispatch::{Conditions, Dispatch, Settings, Split},
+    dispatch::{CommittedEnd, Conditions, Dispatch, Settings},
     mailbox::{self, Mailbox},
     metrics::Metrics,
     socket::{self, Inbound, Outbox},
@@ -309,13 +309,12 @@ impl Session {
         let mut messages = Vec::new();
         self.dispatch.receive(event, Instant::now(), &mut messages);
         self.say(messages, outbox).await?;
-        match self.dispatch.take_split() {
-            Some(Split { utterance, at_ms }) => {
-                let steps = self.audio.split(utterance, at_ms);
-                self.walk(steps, outbox).await
-            }
-            None => self.ask().await,
-        }
+        let Some(CommittedEnd { utterance, at_ms, split }) = self.dispatch.take_committed_end() else {
+            return self.ask().await;
+        };
+        self.audio.committed(utterance, at_ms);
+        let steps = if split { self.audio.split(utterance, at_ms) } else { Vec::new() };
+        self.walk(steps, outbox).await
     }
 
     async fn say(&mut self, messages: Vec<ServerMessage>, outbox: &mut Outbox) -> Result<(), End> {

@@ -88,14 +88,18 @@ pub fn through_sentence(agreed: Agreed, committed: &str) -> Agreed {
 }
 
 /// Whether `text` ends where a sentence does: in a full stop, question or exclamation mark of any script, quotes and
-/// brackets behind it aside; but not in a lone letter with a full stop, as initials have.
+/// brackets behind it aside. A full stop behind a letter, a number, or a capital and two letters at most (`J.`, `3.`,
+/// `Mr.`) may be none: then the answer is no, for a sentence that is not split is no harm.
 #[must_use]
 pub fn ends_sentence(text: &str) -> bool {
     let closing = |c: char| matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '」' | '』') || c.is_whitespace();
     let text = text.trim_end_matches(closing);
     if let Some(before) = text.strip_suffix('.') {
         let word = before.rsplit(char::is_whitespace).next().unwrap_or(before);
-        return word.chars().count() > 1 && !word.contains('.') || before.ends_with('.');
+        let short = word.chars().count() <= 3 && word.starts_with(char::is_uppercase);
+        let number = word.chars().all(char::is_numeric);
+        let one = word.chars().count() < 2;
+        return !(short || number || one || word.contains('.')) || before.ends_with('.');
     }
     text.ends_with(['!', '?', '…', '。', '！', '？', '।', '؟', '۔', '։', '።', '။', '។'])
 }
@@ -346,7 +350,7 @@ mod tests {
         {
             assert!(ends_sentence(whole), "{whole}");
         }
-        for open in ["It is", "J. R. R.", "the U.S.", "", "3.", "so,"] {
+        for open in ["It is", "J. R. R.", "the U.S.", "", "3.", "so,", "I spoke to Mr.", "at 10."] {
             assert!(!ends_sentence(open), "{open}");
         }
     }

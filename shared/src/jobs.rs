@@ -106,7 +106,8 @@ pub struct SpeechJob {
     /// Whether the answer shall say where in the audio the committed text ends: the utterance must soon be cut.
     #[serde(default)]
     pub locate: bool,
-    /// Whether the committed text is all there is, because the utterance was cut behind it: nothing is left to decode.
+    /// Whether the committed text is all there is, because the utterance was cut behind it: nothing is added to it. (With
+    /// `words` the audio is heard once more, for their times.)
     #[serde(default)]
     pub complete: bool,
     /// Share of the audio, 0 to 1, that the gateway's detector is sure holds speech.
@@ -196,8 +197,7 @@ pub enum SessionEvent {
         /// only when something is committed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         committed_end_ms: Option<u64>,
-        /// The model lost its way (a text that went round in circles, or that nobody said): what it said here must not
-        /// be given to it as context.
+        /// The model lost its way (its text went round in circles): what it said here must not be given to it as context.
         #[serde(default)]
         reset: bool,
     },

@@ -58,7 +58,7 @@ pub struct GlossaryTerm {
 pub enum ClientMessage {
     /// Must come first, once.
     Start(Start),
-    /// Changes the languages from the next utterance on.
+    /// Changes the languages from the next utterance on, and the glossary at once.
     Update {
         /// New source language.
         #[serde(default)]
@@ -266,7 +266,7 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Most targets at once.
     pub max_targets: usize,
-    /// Longest utterance, milliseconds; a longer one is cut at its quietest point.
+    /// Longest utterance, milliseconds; a longer one is cut before, between sentences where that can be.
     pub max_utterance_ms: u64,
     /// Session is closed after so long without audio, milliseconds.
     pub idle_timeout_ms: u64,

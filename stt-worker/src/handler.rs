@@ -72,6 +72,7 @@ impl SpeechHandler {
     fn answer(&self, job: &SpeechJob, mut heard: Heard) -> Answer {
         if job.complete {
             heard.words.truncate(heard.committed_words);
+            heard.reset = false; // What was heard besides is not used.
         }
         let Decided { text, hidden } = self.decide(job, &heard);
         let whole = join(&join(&text.committed, &text.tail), &hidden);

@@ -79,6 +79,9 @@ impl Ears {
             }
         }
         whole.continuation = whole.continuation.map(|text| stitch(&job.committed, &text));
+        if job.kind == JobKind::Partial {
+            whole.words.clear(); // Which of them are committed already is not known.
+        }
         Ok(whole)
     }
 

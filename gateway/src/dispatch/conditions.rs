@@ -46,13 +46,15 @@ impl Conditions {
     }
 }
 
-/// Where an open utterance is to be split.
+/// Where the committed text of an open utterance ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Split {
+pub struct CommittedEnd {
     /// Which.
     pub utterance: UtteranceId,
     /// Where its committed text ends, milliseconds since the session's first sample.
     pub at_ms: u64,
+    /// Whether it is to be split there.
+    pub split: bool,
 }
 
 /// An utterance with nothing owed any more; its keys on the bus can go.

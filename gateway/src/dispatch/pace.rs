@@ -21,7 +21,13 @@ pub(super) struct Pace {
 impl Pace {
     /// An answer came, or was given up, after `waited`.
     pub(super) fn answered(&mut self, waited: Duration) {
+        let waited = waited.min(PARTIAL_TIMEOUT);
         self.answer_ms += NEWEST * (waited.as_secs_f64() * 1000.0 - self.answer_ms);
+    }
+
+    /// Nothing was asked for a while: what is known grows old.
+    pub(super) fn rested(&mut self) {
+        self.answer_ms /= 2.0;
     }
 
     /// New audio between two partials, milliseconds: [`PARTIAL_STEP_MS`] to [`PARTIAL_TIMEOUT`].
@@ -46,6 +52,8 @@ mod tests {
         assert!((1900..=2000).contains(&pace.interval_ms()), "{}", pace.interval_ms());
         (0..20).for_each(|_| pace.answered(Duration::from_secs(60)));
         assert_eq!(pace.interval_ms(), 6000);
+        pace.rested();
+        assert!(pace.interval_ms() > 5000, "a timeout is counted as no more than itself: {pace:?}");
         (0..20).for_each(|_| pace.answered(Duration::from_millis(60)));
         assert_eq!(pace.interval_ms(), PARTIAL_STEP_MS);
     }

@@ -257,12 +257,13 @@ fn a_long_utterance_is_split_at_the_end_of_a_sentence_and_its_tail_goes_on() {
     let mut d = dispatch(&[]);
     d.opened(UtteranceId(1), 0);
     partial(&mut d, 1, 2000, ("It is late.", "We go"), 1500);
-    assert_eq!(d.take_split(), None, "it is short yet");
+    assert_eq!(d.take_committed_end(), None, "it is short yet");
     partial(&mut d, 1, 5000, ("It is late. We", "go home"), 4000);
-    assert_eq!(d.take_split(), None, "a sentence is open");
+    let end = CommittedEnd { utterance: UtteranceId(1), at_ms: 4000, split: false };
+    assert_eq!(d.take_committed_end(), Some(end), "a sentence is open");
     partial(&mut d, 1, 6000, ("It is late. We go home.", "You too"), 5200);
-    assert_eq!(d.take_split(), Some(Split { utterance: UtteranceId(1), at_ms: 5200 }));
-    assert_eq!(d.take_split(), None);
+    assert_eq!(d.take_committed_end(), Some(CommittedEnd { at_ms: 5200, split: true, ..end }));
+    assert_eq!(d.take_committed_end(), None);
 
     let Some(ServerMessage::Caption(shown)) = d.ended(UtteranceId(1), 5210, true) else { panic!("the tail stays") };
     assert_eq!((shown.committed.as_str(), shown.tail.as_str()), ("It is late. We go home.", ""));
@@ -281,7 +282,8 @@ fn before_the_maximum_length_any_committed_word_will_do() {
     let mut d = dispatch(&[]);
     d.opened(UtteranceId(1), 0);
     partial(&mut d, 1, 7000, ("and so on and", "on"), 6000);
-    assert_eq!(d.take_split(), Some(Split { utterance: UtteranceId(1), at_ms: 6000 }));
+    let end = CommittedEnd { utterance: UtteranceId(1), at_ms: 6000, split: true };
+    assert_eq!(d.take_committed_end(), Some(end));
     d.ended(UtteranceId(1), 6000, true);
     assert!(d.opened(UtteranceId(2), 6000).is_some());
     // One that ended by itself leaves nothing behind.

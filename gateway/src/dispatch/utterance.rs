@@ -48,6 +48,8 @@ pub(super) struct Asking<'a> {
 /// What stays of an utterance that is split: its tail is the beginning of the next.
 #[derive(Debug)]
 pub(super) struct Carried {
+    /// What the client had said of the language.
+    pub(super) source: Source,
     pub(super) tail: String,
     pub(super) hidden: String,
     pub(super) words: Vec<Word>,
@@ -194,19 +196,23 @@ impl Utterance {
         self.heard = Some(Heard { language, probability });
     }
 
-    /// Where to split it: an utterance that is long at the end of a sentence, one that is very long behind any word that is
-    /// committed. `committed_end_ms` is where the committed text ends.
-    pub(super) fn split_point(&self, committed_end_ms: Option<u64>, conditions: &Conditions) -> Option<u64> {
+    /// Whether to split it where its committed text ends: a long utterance at the end of a sentence, a very long one behind
+    /// any word.
+    pub(super) fn wants_split(&self, conditions: &Conditions) -> bool {
         let very_long = self.end_ms.saturating_sub(self.start_ms) >= conditions.split_anywhere_after_ms();
-        committed_end_ms.filter(|_| !self.ended && (very_long || ends_sentence(&self.committed)))
+        !self.ended && (very_long || ends_sentence(&self.committed))
     }
 
     /// Takes the tail away, for the next utterance to begin with.
     pub(super) fn carry(&mut self) -> Carried {
         let (tail, hidden) = (std::mem::take(&mut self.tail), std::mem::take(&mut self.hidden));
-        let words = std::mem::take(&mut self.words);
-        let words = words.into_iter().filter(|word| word.start_ms >= self.end_ms).collect();
-        Carried { tail, hidden, words, end_ms: self.asked_end_ms, heard: self.heard.clone() }
+        let count = |text: &str| text.split_whitespace().count();
+        let mut words = std::mem::take(&mut self.words);
+        // In a script without spaces nobody can tell here which words are the tail's.
+        let known = words.len() == count(&self.committed) + count(&tail);
+        let words = if known { words.split_off(count(&self.committed)) } else { Vec::new() };
+        let source = self.settings.source.clone();
+        Carried { source, tail, hidden, words, end_ms: self.asked_end_ms, heard: self.heard.clone() }
     }
 
     /// What is on the screen of it, as a new revision; `None` before there is a language to say.

@@ -125,6 +125,8 @@ pub struct Segmenter {
     /// All audio before this sample was handed out or dropped.
     given: u64,
     open: Option<Open>,
+    /// Utterances that ended since the newest audio came.
+    ended: Vec<(UtteranceId, Frames)>,
     next_utterance: UtteranceId,
 }
 
@@ -138,6 +140,8 @@ struct Open {
     /// Whether the frame before the current one may have held speech.
     flicker: bool,
     heard: Frames,
+    /// Its committed text reaches to here, so no cut may lie before.
+    committed: u64,
 }
 
 /// Frames of an utterance since it opened, those of the one it was cut from included.
@@ -175,12 +179,14 @@ impl Segmenter {
             held_from: position,
             given: position,
             open: None,
+            ended: Vec::new(),
             next_utterance: next,
         }
     }
 
     /// Takes in 16 kHz mono audio and appends what comes of it to `out`.
     pub fn push(&mut self, mut samples: &[i16], out: &mut Vec<Cut>) {
+        self.ended.clear();
         while !samples.is_empty() {
             let (now, later) = samples.split_at(samples.len().min(self.frame_samples - self.frame.len()));
             samples = later;
@@ -201,16 +207,25 @@ impl Segmenter {
         self.onset.clear();
     }
 
+    /// The committed text of `utterance` reaches to sample `at`: if it is cut for its length, then behind that, or the next
+    /// utterance would hear the same words again.
+    pub fn committed(&mut self, utterance: UtteranceId, at: u64) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.utterance == utterance) {
+            open.committed = open.committed.max(at);
+        }
+    }
+
     /// Ends the open utterance near sample `at`, and goes on with the next from there. Does nothing when `utterance` is
     /// not the open one, or when `at` is too near to one of its ends or longer ago than what is kept.
     pub fn split(&mut self, utterance: UtteranceId, at: u64, out: &mut Vec<Cut>) {
         let Some(open) = self.open.filter(|open| open.utterance == utterance) else { return };
         let (first, last) = (self.held_from.max(open.start + MIN_PART_SAMPLES), self.given);
-        if at < first || at + MIN_PART_SAMPLES > last {
+        // Speech must be left behind the cut: the next utterance has it.
+        if at < first || at + MIN_PART_SAMPLES > last || at >= open.last_speech {
             return;
         }
         let from = at.saturating_sub(SPLIT_BEFORE_SAMPLES).max(first);
-        let cut = self.quietest(from, at + SPLIT_BEHIND_SAMPLES);
+        let cut = self.quietest(from, (at + SPLIT_BEHIND_SAMPLES).min(open.last_speech - 1));
         self.cut(open, cut, EndReason::Split, out);
         self.stream(out);
     }
@@ -221,11 +236,16 @@ impl Segmenter {
         self.open.is_some()
     }
 
-    /// The share of the open utterance's frames that the detector is sure hold speech; 1 where nothing speaks against it.
+    /// The share of an utterance's frames that the detector is sure hold speech, the silence behind it aside; for the open
+    /// one and those that ended since audio was last pushed. 1 where nothing speaks against it.
     #[must_use]
-    pub fn speech_share(&self) -> f32 {
-        let Some(Frames { all, sure }) = self.open.map(|open| open.heard) else { return 1.0 };
-        if all == 0 { 1.0 } else { sure as f32 / all as f32 }
+    pub fn speech_share(&self, utterance: UtteranceId) -> f32 {
+        let open = self.open.filter(|open| open.utterance == utterance).map(|open| open.heard);
+        let ended = || self.ended.iter().find(|(id, _)| *id == utterance).map(|(_, heard)| *heard);
+        match open.or_else(ended) {
+            Some(Frames { all, sure }) if all > 0 => sure as f32 / all as f32,
+            _ => 1.0,
+        }
     }
 
     /// Samples taken in since the session began.
@@ -250,8 +270,6 @@ impl Segmenter {
             }
             return;
         };
-        open.heard.all += 1;
-        open.heard.sure += u32::from(probability >= SURE);
         let likely = probability >= STILL_SPEECH;
         // One lone frame is a flicker of the detector, not speech that resumes.
         if likely && open.flicker {
@@ -259,6 +277,10 @@ impl Segmenter {
         }
         open.flicker = likely;
         let silent_for = now - open.last_speech;
+        if silent_for < TRAILING_SAMPLES {
+            open.heard.all += 1;
+            open.heard.sure += u32::from(probability >= SURE);
+        }
         self.cut_to_length(out);
         if silent_for >= self.silence {
             self.end(EndReason::Silence, out);
@@ -279,7 +301,7 @@ impl Segmenter {
     fn start(&mut self, start: u64, last_speech: u64, heard: Frames, out: &mut Vec<Cut>) {
         let utterance = self.next_utterance;
         self.next_utterance = UtteranceId(utterance.0.saturating_add(1));
-        self.open = Some(Open { utterance, start, last_speech, flicker: true, heard });
+        self.open = Some(Open { utterance, start, last_speech, flicker: true, heard, committed: start });
         out.push(Cut::Started { utterance, start_sample: start });
     }
 
@@ -302,7 +324,8 @@ impl Segmenter {
             if self.content_end(open) < limit {
                 return;
             }
-            let cut = self.quietest(limit - CUT_SEARCH_SAMPLES.min(self.max_length / 2), limit);
+            let search = limit - CUT_SEARCH_SAMPLES.min(self.max_length / 2);
+            let cut = self.quietest(search.max(open.committed).min(limit), limit);
             self.cut(open, cut, EndReason::MaxLength, out);
         }
     }
@@ -321,6 +344,7 @@ impl Segmenter {
         self.drop_until(cut);
         self.given = cut;
         self.open = None;
+        self.ended.push((open.utterance, open.heard));
         if open.last_speech > cut {
             self.start(cut, open.last_speech, open.heard, out);
         }
@@ -332,6 +356,7 @@ impl Segmenter {
             let end = self.content_end(open);
             self.emit_until(end, open.utterance, out);
             self.drop_until(end);
+            self.ended.push((open.utterance, open.heard));
             out.push(Cut::Ended { utterance: open.utterance, end_sample: end, reason });
         }
     }
@@ -512,13 +537,14 @@ mod tests {
     fn the_share_of_sure_frames_goes_on_over_a_cut() {
         let mut segmenter = segmenter(Duration::from_secs(5));
         let mut cuts = Vec::new();
-        assert_eq!(segmenter.speech_share(), 1.0);
+        assert_eq!(segmenter.speech_share(UtteranceId(1)), 1.0);
         segmenter.push(&audio(&[(true, 1000), (false, 500)]), &mut cuts);
-        let share = segmenter.speech_share();
-        assert!((0.6..0.7).contains(&share), "{share}");
-        segmenter.push(&audio(&[(true, 4000)]), &mut cuts);
-        assert_eq!(cuts.iter().filter(|cut| matches!(cut, Cut::Started { .. })).count(), 2);
-        assert!((0.85..0.95).contains(&segmenter.speech_share()), "{}", segmenter.speech_share());
+        let share = segmenter.speech_share(UtteranceId(1));
+        assert!((0.7..0.8).contains(&share), "{share}: 300 ms of the pause count");
+        segmenter.push(&audio(&[(true, 4000), (false, 1000), (true, 50)]), &mut cuts);
+        let shares = [1, 2, 3].map(|id| segmenter.speech_share(UtteranceId(id)));
+        assert!((0.85..0.95).contains(&shares[0]) && (0.85..0.95).contains(&shares[1]), "{shares:?}");
+        assert_eq!(shares[2], 1.0, "it never was");
     }
 
     #[test]
@@ -529,6 +555,21 @@ mod tests {
         segmenter.push(&input, &mut cuts);
         segmenter.split(UtteranceId(1), 16 * 1000, &mut cuts);
         assert_eq!(checked(&cuts, &input).len(), 1);
+    }
+
+    #[test]
+    fn no_cut_lies_before_the_end_of_the_committed_text() {
+        let mut input = audio(&[(false, 500), (true, 8000), (false, 1000)]);
+        input[16 * 3500..16 * 3540].fill(1000); // the quietest of the last 2 s before 5.2 s...
+        input[16 * 4700..16 * 4740].fill(2000); // ...and of what is not committed
+        let mut segmenter = segmenter(Duration::from_secs(5));
+        let mut cuts = Vec::new();
+        segmenter.push(&input[..16 * 5000], &mut cuts);
+        segmenter.committed(UtteranceId(1), 16 * 4400);
+        segmenter.committed(UtteranceId(2), 16 * 4900);
+        segmenter.push(&input[16 * 5000..], &mut cuts);
+        let end = checked(&cuts, &input)[0].1;
+        assert!((4700..4740).contains(&ms(end)), "cut at {} ms", ms(end));
     }
 
     #[test]

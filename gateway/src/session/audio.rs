@@ -92,6 +92,11 @@ impl Audio {
         self.steps(cuts, last)
     }
 
+    /// The committed text of `utterance` ends at `at_ms`.
+    pub(super) fn committed(&mut self, utterance: UtteranceId, at_ms: u64) {
+        self.segmenter.committed(utterance, at_ms * SAMPLES_PER_MS);
+    }
+
     /// Ends an utterance near `at_ms` and goes on with the next from there, where that can be.
     pub(super) fn split(&mut self, utterance: UtteranceId, at_ms: u64) -> Vec<Step> {
         let mut cuts = Vec::new();
@@ -137,7 +142,7 @@ impl Audio {
     fn flush(&mut self, utterance: UtteranceId, steps: &mut Vec<Step>) {
         if !self.chunk.is_empty() {
             let pcm = Bytes::from(std::mem::take(&mut self.chunk));
-            let (end_ms, speech_share) = (samples_to_ms(self.chunk_end), self.segmenter.speech_share());
+            let (end_ms, speech_share) = (samples_to_ms(self.chunk_end), self.segmenter.speech_share(utterance));
             steps.push(Step::Append { utterance, pcm, end_ms, speech_share });
         }
     }

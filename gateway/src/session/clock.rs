@@ -56,7 +56,8 @@ impl Session {
     async fn tell_lag(&mut self, now: Instant, outbox: &mut Outbox) -> Result<(), End> {
         let update_interval_ms = self.dispatch.update_interval_ms();
         let oldest = self.dispatch.behind(now).unwrap_or_default();
-        let lags = oldest > LAG_AFTER || update_interval_ms > millis(LAG_AFTER);
+        let rare = update_interval_ms > millis(LAG_AFTER) && !self.dispatch.idle();
+        let lags = oldest > LAG_AFTER || rare;
         let due = self.last_lag.is_none_or(|told| now.duration_since(told) > LAG_AFTER);
         if lags && due {
             self.last_lag = Some(now);
