@@ -24,7 +24,7 @@ use crate::{
 /// Plays the same corpus to an open peer with the same checkpoint; installs what it needs.
 const PEER: &str = "benches/peers/stream/run.py";
 /// Numbers of sessions that are tried, until words come too late.
-const RAMP: &str = "1,8,16,32,48,64,96,128";
+const RAMP: &str = "1,32,64,96,128,160,192,224,256,320";
 /// Clients of the check without speech: each plays another of the recordings at a time.
 const QUIET_SESSIONS: &str = "5";
 /// Length of each of them.
