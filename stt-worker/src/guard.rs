@@ -11,7 +11,7 @@ const LOW_LOGPROB: f32 = -1.0;
 /// Where the model thinks it more likely than this that nobody speaks (`no_speech_threshold`, likewise)...
 const NO_SPEECH_PROB: f32 = 0.6;
 /// ...or the gateway's detector is sure of less than this share of the audio, as it is of music...
-const LITTLE_SPEECH: f32 = 0.08;
+const LITTLE_SPEECH: f32 = 0.04;
 /// ...a text must be better than this, two thirds for each token. Neither sign is enough by itself: both are wrong at
 /// times.
 const DOUBTFUL_LOGPROB: f32 = -0.4;
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(judge(&heard("hello", 0.1, -0.7, false), 0.5), Verdict::Believed);
         assert_eq!(judge(&heard("hello", 0.1, -0.7, false), 0.02), Verdict::Nothing, "it sounds like music");
         assert_eq!(judge(&heard("hello", 0.1, -0.6, false), 0.12), Verdict::Believed);
-        assert_eq!(judge(&heard("hello", 0.1, -0.8, false), 0.12), Verdict::Nothing);
+        assert_eq!(judge(&heard("hello", 0.1, -0.9, false), 0.12), Verdict::Nothing);
         assert_eq!(judge(&heard("no a tone", 0.0, -1.3, false), 0.5), Verdict::Nothing);
         assert_eq!(judge(&heard("  ", 0.0, -0.1, false), 0.5), Verdict::Nothing);
     }

@@ -8,10 +8,10 @@ const FLOOR: f32 = 0.0005;
 /// Stretch whose loudness counts, 100 ms: shorter than any word.
 const STRETCH: usize = SAMPLE_RATE as usize / 10;
 
-/// Where the detector is sure of less than this share of the audio, one frame in fifty, nobody speaks...
-const NO_SPEECH: f32 = 0.02;
-/// ...if the audio is at least so long (1.5 s): a short word may have no clear vowel.
-const JUDGED_FROM: usize = SAMPLE_RATE as usize * 3 / 2;
+/// Where the detector is sure of less than this share of the audio, no frame of some hundred, nobody speaks...
+const NO_SPEECH: f32 = 0.003;
+/// ...if the audio is at least so long (3 s): a few words may have no clear vowel.
+const JUDGED_FROM: usize = SAMPLE_RATE as usize * 3;
 
 /// Whether `pcm`, of which the share `speech_share` surely holds speech, is some other sound.
 pub(crate) fn is_no_speech(pcm: &[f32], speech_share: f32) -> bool {
@@ -36,8 +36,8 @@ mod tests {
 
     #[test]
     fn only_long_sounds_are_refused_for_want_of_speech() {
-        assert!(is_no_speech(&vec![0.1; 32_000], 0.0));
-        assert!(!is_no_speech(&vec![0.1; 32_000], 0.03) && !is_no_speech(&vec![0.1; 16_000], 0.0));
+        assert!(is_no_speech(&vec![0.1; 64_000], 0.0));
+        assert!(!is_no_speech(&vec![0.1; 64_000], 0.01) && !is_no_speech(&vec![0.1; 32_000], 0.0));
     }
 
     #[test]

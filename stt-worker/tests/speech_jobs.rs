@@ -394,7 +394,7 @@ async fn silence_never_reaches_the_model_and_still_gets_its_finals() {
 async fn a_sound_without_speech_never_reaches_the_model() {
     let (scene, model) = (Scene::new(), Scripted::says(" la la la"));
     let (_worker, _stop) = scene.worker(&model, "a");
-    scene.speak(2, |job| (job.kind, job.speech_share) = (JobKind::Final, 0.01)).await;
+    scene.speak(4, |job| (job.kind, job.speech_share) = (JobKind::Final, 0.0)).await;
     let events = scene.settle().await;
     assert_eq!(model.asked(), 0);
     assert_eq!(events.len(), 3, "an empty final in each language: {events:?}");
@@ -404,9 +404,9 @@ async fn a_sound_without_speech_never_reaches_the_model() {
 async fn a_sound_that_is_hardly_speech_is_heard_once_it_is_whole() {
     let (scene, model) = (Scene::new(), Scripted::says(" la la la"));
     let (_worker, _stop) = scene.worker(&model, "a");
-    scene.speak(2, |job| job.speech_share = 0.05).await;
+    scene.speak(2, |job| job.speech_share = 0.03).await;
     assert_eq!((scene.caption().await.tail.as_str(), model.asked()), ("", 0));
-    scene.speak(2, |job| (job.kind, job.revision, job.speech_share) = (JobKind::Final, Revision(2), 0.05)).await;
+    scene.speak(2, |job| (job.kind, job.revision, job.speech_share) = (JobKind::Final, Revision(2), 0.03)).await;
     scene.settle().await;
     assert_eq!(model.asked(), 1);
 }

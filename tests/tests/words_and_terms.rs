@@ -22,7 +22,7 @@ fn term(source: &str, target: &str) -> Vec<GlossaryTerm> {
 
 async fn play(sender: &mut Sender, pcm: &[u8]) {
     for frame in pcm.chunks(100 * BYTES_OF_MS) {
-        sender.audio(frame.to_vec()).await.unwrap();
+        sender.audio(frame.to_vec()).await.unwrap_or_else(|e| panic!("{e}"));
         sleep(Duration::from_millis(50)).await;
     }
 }

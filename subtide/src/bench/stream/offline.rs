@@ -94,7 +94,7 @@ impl Offline {
 /// Decodes the audio of `sessions` greedily, without context and without a prefix. Blocks.
 ///
 /// # Errors
-/// When the model cannot be loaded or does not know the language.
+/// When the model cannot be loaded or cannot compute.
 pub(super) fn decode(config: &SttConfig, recordings: &[Loaded], sessions: &[Session]) -> anyhow::Result<Offline> {
     let mut model = SpeechModel::load(&config.model_dir, &config.engine, SpeechOptions::default())?;
     let mut found = Offline::default();
@@ -149,7 +149,9 @@ fn hear(
         let pieces = sound.len().div_ceil(model.window_samples()).max(1);
         for piece in sound.chunks(sound.len().div_ceil(pieces).max(1)) {
             let pcm = piece.to_vec();
-            requests.push((n, SpeechRequest { pcm, language: language(n), ..SpeechRequest::default() }));
+            // What the model does not know it hears as what it does know, as it does live with `auto`.
+            let language = language(n).filter(|language| model.languages().contains(language));
+            requests.push((n, SpeechRequest { pcm, language, ..SpeechRequest::default() }));
         }
     }
     let mut texts = vec![String::new(); stretches.len()];
