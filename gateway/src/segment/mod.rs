@@ -4,9 +4,11 @@
 //! - [`detector`]: "how likely is this frame speech", a trait, with [`earshot`] (default) and [`webrtc`] behind it.
 //! - [`steady`]: sounds that keep their level are not speech, whatever a detector says.
 //! - [`onset`]: how many likely frames make the start of speech.
+//! - [`certainty`]: how much of an utterance the detector is sure about.
 //! - [`quiet`]: where speech that is too long is best cut.
 //! - [`segmenter`]: the state machine that opens, streams, cuts and closes utterances.
 
+mod certainty;
 pub mod detector;
 mod earshot;
 mod onset;

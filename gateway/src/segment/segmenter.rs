@@ -12,7 +12,7 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use shared::{audio::duration_to_samples, ids::UtteranceId};
 
-use super::{SpeechDetector, onset::Onset, quiet::quietest_point};
+use super::{SpeechDetector, certainty::Frames, onset::Onset, quiet::quietest_point};
 
 /// Audio after the last speech that still belongs to an utterance (300 ms): word ends fade below what a detector hears.
 const TRAILING_SAMPLES: u64 = 4_800;
@@ -32,10 +32,6 @@ const MIN_MAX_UTTERANCE_SAMPLES: u64 = 16_000;
 /// An open utterance goes on while frames reach this probability; below what it takes to open one, so that a doubtful
 /// syllable does not end it.
 const STILL_SPEECH: f32 = 0.5;
-
-/// From this probability on the detector is sure of a frame. A tenth of the frames of music, and a twentieth of those of
-/// noise, reach it; a third to two thirds of those of speech do, vowels mostly.
-const SURE: f32 = 0.9;
 
 /// When utterances begin and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,13 +140,6 @@ struct Open {
     committed: u64,
 }
 
-/// Frames of an utterance since it opened, those of the one it was cut from included.
-#[derive(Debug, Clone, Copy, Default)]
-struct Frames {
-    all: u32,
-    sure: u32,
-}
-
 impl Segmenter {
     /// For a session that begins: sample 0, utterance 1.
     #[must_use]
@@ -242,10 +231,7 @@ impl Segmenter {
     pub fn speech_share(&self, utterance: UtteranceId) -> f32 {
         let open = self.open.filter(|open| open.utterance == utterance).map(|open| open.heard);
         let ended = || self.ended.iter().find(|(id, _)| *id == utterance).map(|(_, heard)| *heard);
-        match open.or_else(ended) {
-            Some(Frames { all, sure }) if all > 0 => sure as f32 / all as f32,
-            _ => 1.0,
-        }
+        open.or_else(ended).unwrap_or_default().share()
     }
 
     /// Samples taken in since the session began.
@@ -278,8 +264,7 @@ impl Segmenter {
         open.flicker = likely;
         let silent_for = now - open.last_speech;
         if silent_for < TRAILING_SAMPLES {
-            open.heard.all += 1;
-            open.heard.sure += u32::from(probability >= SURE);
+            open.heard.hear(probability);
         }
         self.cut_to_length(out);
         if silent_for >= self.silence {

@@ -82,8 +82,6 @@ pub(crate) mod streaming {
     pub(crate) const TRANSLATION_WAIT_S: f64 = 8.0;
     /// What "flat" means here: noise of the allocator.
     pub(crate) const MEMORY_GROWTH: f64 = 1.1;
-    /// Sentences that got no translated word.
-    pub(crate) const UNTRANSLATED: f64 = 0.0;
 
     pub(crate) const SESSIONS: &str = "sessions at once before word to first shown p95 exceeds 2 s on 2 cores: the number, \
          the curve; at 2x that load finals still all arrive and `lag` was sent.";

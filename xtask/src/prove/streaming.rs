@@ -102,8 +102,7 @@ fn monologue(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let events = context.workspace.target.join("prove/monologue.jsonl");
     let path = events.to_str().context("a path that is no UTF-8")?;
     let report = bench(context, &["--group", "monologue", "--events", path])?;
-    let (faults, translations) =
-        (&report["total"]["faults"], &report["groups"]["monologue"]["translations"]["es"]["sentences_untranslated"]);
+    let faults = &report["total"]["faults"];
     let memory: Vec<f64> =
         report["cost"]["resident_mb_at_quarters"].as_array().into_iter().flatten().map(number).collect();
     let (first, last) = (memory.get(1).context("no memory figures")?, memory.last().context("no memory figures")?);
@@ -119,7 +118,6 @@ fn monologue(context: &Context) -> anyhow::Result<Vec<Figure>> {
         Figure::at_most("memory at the end by memory at a quarter", last / first, goal::MEMORY_GROWTH, ""),
         Figure::at_most("utterances dropped", number(&faults["finals_missing"]) + number(&faults["gaps"]), 0.0, ""),
         Figure::at_most("texts that went round in circles", number(&faults["loops"]), 0.0, ""),
-        Figure::at_most("sentences without a translation", number(translations), goal::UNTRANSLATED, ""),
         reworded(&report),
     ])
 }
