@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::conditions::millis;
 pub use self::conditions::{Closed, CommittedEnd, Conditions, Settings};
 use self::{
     pace::Pace,

@@ -32,7 +32,7 @@ use self::{
 use crate::{
     auth::{Authenticator, Identity},
     config::GatewayConfig,
-    dispatch::{CommittedEnd, Conditions, Dispatch, Settings},
+    dispatch::{CommittedEnd, Conditions, Dispatch, Settings, millis},
     mailbox::{self, Mailbox},
     metrics::Metrics,
     socket::{self, Inbound, Outbox},
@@ -351,8 +351,4 @@ impl Session {
         outbox.send(self.ended(EndReason::Draining)).await?;
         Ok(EndReason::Draining)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use shared::health::probe;
+use shared::{config::Env, health::probe};
+use subtide::roles::{Roles, Settings};
 use tokio::time::{Instant, sleep};
 
 use crate::redis_server::RedisServer;
@@ -47,6 +48,19 @@ pub fn program(name: &str) -> PathBuf {
 pub fn free_addr() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| panic!("no free port: {e}"));
     listener.local_addr().unwrap_or_else(|e| panic!("no free port: {e}"))
+}
+
+/// All roles in this process, with the shipped models, on a bus in memory and a free port.
+///
+/// # Panics
+/// When they do not start.
+pub async fn in_process() -> Roles {
+    let models = repository().join("models").display().to_string();
+    let mut env = Env::of([("GATEWAY_PORT", "0"), ("MODELS_DIR", models.as_str())]);
+    let mut settings = Settings::from_env(&mut env);
+    env.finish().unwrap_or_else(|e| panic!("{e}"));
+    settings.health = None;
+    Roles::start(settings).await.unwrap_or_else(|e| panic!("{e:#}"))
 }
 
 /// A command for one of our programs: the shipped models, quiet logs, nothing from the tester's environment.

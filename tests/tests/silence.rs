@@ -3,8 +3,10 @@
 use std::f64::consts::TAU;
 
 use shared::wire::ServerMessage;
-use subtide::roles::{Roles, Settings};
-use tests::session::{check, start, stream};
+use tests::{
+    session::{check, start, stream},
+    stack::in_process,
+};
 
 const RATE: f64 = 16_000.0;
 const SECONDS: usize = 12;
@@ -26,12 +28,7 @@ fn noise(state: &mut u64) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_noise_hum_and_clicks_get_no_words() {
-    let models = tests::stack::repository().join("models");
-    let mut env = shared::config::Env::of([("GATEWAY_PORT", "0"), ("MODELS_DIR", models.to_str().unwrap())]);
-    let mut settings = Settings::from_env(&mut env);
-    env.finish().unwrap();
-    settings.health = None;
-    let roles = Roles::start(settings).await.unwrap();
+    let roles = in_process().await;
     let clips = [
         ("silence", clip(|_, _| 0.0)),
         ("white noise at -30 dBFS", clip(|_, r| 0.05 * noise(r))),

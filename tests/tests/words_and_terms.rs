@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use shared::wire::{ClientMessage, GlossaryTerm, ServerMessage};
-use subtide::{
-    client::{self, Sender},
-    roles::{Roles, Settings},
-};
+use subtide::client::{self, Sender};
 use tests::{
     session::{check, collect, start},
     speech::{demo, pcm},
+    stack::in_process,
 };
 use tokio::time::sleep;
 
@@ -29,12 +27,7 @@ async fn play(sender: &mut Sender, pcm: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn words_have_their_times_and_terms_their_translations_also_new_ones() {
-    let models = tests::stack::repository().join("models");
-    let mut env = shared::config::Env::of([("GATEWAY_PORT", "0"), ("MODELS_DIR", models.to_str().unwrap())]);
-    let mut settings = Settings::from_env(&mut env);
-    env.finish().unwrap();
-    settings.health = None;
-    let roles = Roles::start(settings).await.unwrap();
+    let roles = in_process().await;
 
     let (wav, spoken) = demo();
     let pcm = pcm(&wav);

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use shared::wire::{ErrorCode, ServerMessage};
 
-use super::{MAX_OWED, Session, end::End, millis};
-use crate::socket::Outbox;
+use super::{MAX_OWED, Session, end::End};
+use crate::{dispatch::millis, socket::Outbox};
 
 /// Cloudflare closes silent connections after about 100 s; a ping every 20 s keeps them.
 const PING_EVERY: Duration = Duration::from_secs(20);
