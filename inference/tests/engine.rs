@@ -230,7 +230,7 @@ fn words_make_up_the_text_in_order_and_within_the_audio() {
 #[test]
 fn preferred_terms_are_written_whatever_the_way_of_choosing_and_only_by_those_who_ask() {
     let term = [20, 9, 25, 13];
-    let spelling = Spelling { tokens: term.map(|token| (token, 9.0)).to_vec(), opening: false };
+    let spelling = Spelling { tokens: term.map(|token| (token, 9.0)).to_vec() };
     let bias = Arc::new(Bias::new(&[spelling], Arc::new([])).unwrap());
     for (way, compute) in ways() {
         let network = marian(&compute);

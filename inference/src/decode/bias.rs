@@ -16,13 +16,12 @@ use std::sync::Arc;
 /// Spellings to be preferred, shared by all requests that ask for the same terms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bias {
-    /// The first is the root of what may begin anywhere, the second of what only opens a text.
+    /// The first is the root.
     nodes: Vec<Node>,
     inner: Arc<[bool]>,
 }
 
-const ANYWHERE: usize = 0;
-const OPENING: usize = 1;
+const ROOT: usize = 0;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Node {
@@ -39,8 +38,6 @@ pub struct Walk {
     /// Where it stands in the trie, once for each term it may be in, with the bonus nobody takes back any more: that of a
     /// term that the present one begins with.
     inside: Vec<(usize, f32)>,
-    /// Nothing was said yet.
-    opening: bool,
 }
 
 /// One way to write a term.
@@ -48,23 +45,21 @@ pub struct Walk {
 pub struct Spelling {
     /// Its tokens, each with its bonus in natural logarithms of probability.
     pub tokens: Vec<(u32, f32)>,
-    /// It may only open a text.
-    pub opening: bool,
 }
 
 impl Bias {
     /// Prefers these. `inner` says of each token of the vocabulary whether a word goes on with it, so that a term before
     /// it would only be a part of that word; tokens beyond its end never do. `None` where there are no spellings.
     pub fn new(spellings: &[Spelling], inner: Arc<[bool]>) -> Option<Self> {
-        let mut bias = Self { nodes: vec![Node::default(); 2], inner };
+        let mut bias = Self { nodes: vec![Node::default()], inner };
         for spelling in spellings.iter().filter(|spelling| !spelling.tokens.is_empty()) {
             bias.add(spelling);
         }
-        (bias.nodes.len() > 2).then_some(bias)
+        (bias.nodes.len() > 1).then_some(bias)
     }
 
     fn add(&mut self, spelling: &Spelling) {
-        let mut at = if spelling.opening { OPENING } else { ANYWHERE };
+        let mut at = ROOT;
         for (token, bonus) in &spelling.tokens {
             let total = self.nodes[at].bonus + bonus;
             at = match self.nodes[at].next.get(token) {
@@ -88,7 +83,7 @@ impl Bias {
 
     /// At the start of a text, where these tokens were forced.
     pub fn after(&self, tokens: &[u32]) -> Walk {
-        self.go_on(&Walk { inside: Vec::new(), opening: true }, tokens)
+        self.go_on(&Walk::default(), tokens)
     }
 
     /// After these more tokens.
@@ -103,10 +98,9 @@ impl Bias {
             let node = &self.nodes[*at];
             (*at, if node.ends && !inner { node.bonus } else { *kept })
         };
-        let roots = [Some((ANYWHERE, 0.0)), walk.opening.then_some((OPENING, 0.0))];
-        let ways = walk.inside.iter().map(own).chain(roots.into_iter().flatten());
+        let ways = walk.inside.iter().map(own).chain([(ROOT, 0.0)]);
         let next = ways.filter_map(|(at, kept)| Some((*self.nodes[at].next.get(&token)?, kept)));
-        Walk { inside: next.collect(), opening: false }
+        Walk { inside: next.collect() }
     }
 
     /// What the text earned in terms and may lose again.
@@ -141,8 +135,7 @@ impl Bias {
                 *score += if self.inner(token as u32) { 0.0 } else { won };
             }
         }
-        let roots = [Some(ANYWHERE), walk.opening.then_some(OPENING)];
-        let ways = walk.inside.iter().map(|(at, _)| *at).chain(roots.into_iter().flatten());
+        let ways = walk.inside.iter().map(|(at, _)| *at).chain([ROOT]);
         let mut tokens: Vec<u32> = ways.flat_map(|at| self.nodes[at].next.keys().copied()).collect();
         tokens.sort_unstable();
         tokens.dedup();
@@ -160,11 +153,8 @@ mod tests {
     use super::*;
 
     /// Each token is worth 1; from 10 on they go on a word.
-    fn bias(terms: &[(&[u32], bool)]) -> Bias {
-        let spelling = |(tokens, opening): &(&[u32], bool)| Spelling {
-            tokens: tokens.iter().map(|token| (*token, 1.0)).collect(),
-            opening: *opening,
-        };
+    fn bias(terms: &[&[u32]]) -> Bias {
+        let spelling = |tokens: &&[u32]| Spelling { tokens: tokens.iter().map(|token| (*token, 1.0)).collect() };
         let inner: Vec<bool> = (0..20).map(|token| token >= 10).collect();
         Bias::new(&terms.iter().map(spelling).collect::<Vec<_>>(), inner.into()).unwrap()
     }
@@ -176,7 +166,7 @@ mod tests {
 
     #[test]
     fn who_finishes_a_term_keeps_its_bonus_and_who_leaves_it_does_not() {
-        let bias = bias(&[(&[5, 16, 17], false)]);
+        let bias = bias(&[&[5, 16, 17]]);
         assert_eq!(gains(&bias, &[1, 5, 16, 17, 1]), [0.0, 1.0, 1.0, 1.0, 0.0]);
         assert_eq!(gains(&bias, &[5, 16, 1, 17]), [1.0, 1.0, -2.0, 0.0]);
         assert_eq!(gains(&bias, &[5, 5, 16, 17, 5]), [1.0, 0.0, 1.0, 1.0, 1.0], "begun anew: one is lost, one won");
@@ -185,7 +175,7 @@ mod tests {
 
     #[test]
     fn terms_within_terms_are_followed_at_once() {
-        let bias = bias(&[(&[5], false), (&[5, 16], false), (&[5, 6, 7], false), (&[6, 8], false)]);
+        let bias = bias(&[&[5], &[5, 16], &[5, 6, 7], &[6, 8]]);
         assert_eq!(gains(&bias, &[5, 1]), [1.0, 0.0], "a term that begins another is one too");
         assert_eq!(gains(&bias, &[5, 6, 1]), [1.0, 1.0, -1.0], "the first of them stays");
         assert_eq!(gains(&bias, &[5, 6, 8, 1]), [1.0, 1.0, 1.0, 0.0], "from one term over to another");
@@ -194,15 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn what_opens_a_text_begins_nowhere_else() {
-        let bias = bias(&[(&[5, 6], true), (&[7], false)]);
-        assert_eq!(gains(&bias, &[5, 6, 5]), [1.0, 1.0, 0.0]);
-        assert_eq!(gains(&bias, &[7, 5, 7]), [1.0, 0.0, 1.0]);
-    }
-
-    #[test]
     fn scores_rise_by_all_that_is_at_stake_and_bans_stay() {
-        let bias = bias(&[(&[1, 12, 13], false)]);
+        let bias = bias(&[&[1, 12, 13]]);
         for text in [&[][..], &[1], &[1, 12], &[1, 12, 13], &[2]] {
             let walk = bias.after(text);
             let mut scores = [0.0; 20];

@@ -64,7 +64,7 @@ impl SpeechModel {
             let goes_on = |token: &u32| spaceless || self.inner_tokens.get(*token as usize).copied().unwrap_or(false);
             let worth = worth(&strange, &tokens.iter().map(goes_on).collect::<Vec<_>>());
             let tokens = tokens.iter().zip(worth).map(|(token, worth)| (*token, worth * factor)).collect();
-            spellings.push(Spelling { tokens, opening: false });
+            spellings.push(Spelling { tokens });
         }
         let inner = if spaceless { Arc::new([]) } else { self.inner_tokens.clone() };
         let bias = Bias::new(&spellings, inner).map(Arc::new);
