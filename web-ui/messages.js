@@ -114,7 +114,7 @@ export function noticeMessage(notice) {
   if (notice.kind === 'ended') {
     return { tone: 'info', title: 'The server is restarting', text: 'Press Start to go on in a new session; these captions stay.' };
   }
-  if (notice.code === 'idle') return { tone: 'info', title: 'The session ended: no sound for a long time', text: 'Press Start to go on.' };
+  if (notice.code === 'timeout') return { tone: 'info', title: 'The session ended: no sound for a long time', text: 'Press Start to go on.' };
   const wait = notice.retryAfterMs > 0 ? ` in ${Math.ceil(notice.retryAfterMs / 1000)} s` : '';
   return {
     tone: 'error',

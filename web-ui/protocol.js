@@ -30,8 +30,9 @@
  * @typedef {'failed' | 'timed_out' | 'overloaded'} GapReason
  * @typedef {{ type: 'gap', utterance?: number, from_ms: number, to_ms: number, reason: GapReason }} Gap
  * @typedef {{ type: 'warning', code: string, message: string }} Warning
- * @typedef {'bad_message' | 'bad_order' | 'bad_audio' | 'too_large' | 'unauthorized' | 'idle' | 'overloaded' |
- *   'unavailable' | 'internal'} ErrorCode
+ * @typedef {'bad_message' | 'bad_order' | 'invalid_audio' | 'too_large' | 'auth_error' | 'forbidden' |
+ *   'rate_limited' | 'quota_exceeded' | 'timeout' | 'replaced' | 'resume_expired' | 'session_too_long' | 'overloaded' |
+ *   'unavailable' | 'not_found' | 'upgrade_required' | 'internal'} ErrorCode
  * @typedef {{ type: 'error', code: ErrorCode, message: string, retryable: boolean, retry_after_ms?: number,
  *   trace_id: string }} WireError
  * @typedef {{ type: 'ended', reason: 'stopped' | 'draining', audio_ms: number, utterances: number }} Ended

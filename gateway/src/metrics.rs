@@ -56,17 +56,6 @@ impl Metrics {
 
     /// Counts a session that an error ended.
     pub fn count_error(&self, code: ErrorCode) {
-        let name = match code {
-            ErrorCode::BadMessage => "bad_message",
-            ErrorCode::BadOrder => "bad_order",
-            ErrorCode::BadAudio => "bad_audio",
-            ErrorCode::TooLarge => "too_large",
-            ErrorCode::Unauthorized => "unauthorized",
-            ErrorCode::Idle => "idle",
-            ErrorCode::Overloaded => "overloaded",
-            ErrorCode::Unavailable => "unavailable",
-            ErrorCode::Internal => "internal",
-        };
-        self.errors.with_label_values(&[name]).inc();
+        self.errors.with_label_values(&[code.as_str()]).inc();
     }
 }

@@ -182,7 +182,7 @@ async fn stream(
                 _ => StatusCode::UNAUTHORIZED,
             };
             refused.with_label_values(&["auth"]).inc();
-            let code = if status == StatusCode::FORBIDDEN { "forbidden" } else { "unauthorized" };
+            let code = if status == StatusCode::FORBIDDEN { "forbidden" } else { "auth_error" };
             let mut response = refusal(status, code, &error.to_string());
             if status == StatusCode::UNAUTHORIZED {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -166,7 +166,7 @@ impl Session {
     async fn open(id: SessionId, start: Start, who: Identity, context: Context) -> Result<Self, End> {
         check_targets(start.targets.len())?;
         check_glossary(&start.glossary)?;
-        let audio = Audio::new(&context.config, start.audio).map_err(|e| End::Error(ErrorCode::BadAudio, e))?;
+        let audio = Audio::new(&context.config, start.audio).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
         let settings = Settings { source: start.source, targets: distinct(start.targets), glossary: start.glossary };
         let conditions = Conditions {
             partials: start.partials,
@@ -223,13 +223,13 @@ impl Session {
     fn started(&self) -> ServerMessage {
         let config = &self.context.config;
         let limits = Limits {
+            resume_window_ms: 0,
             max_message_bytes: MAX_MESSAGE_BYTES,
             max_targets: MAX_TARGETS,
             max_utterance_ms: millis(config.max_utterance),
             idle_timeout_ms: millis(config.idle_timeout),
         };
-        // Nothing can be resumed with it yet; it is there so that clients keep the place for it.
-        ServerMessage::Started { session: self.id, resume_token: format!("{:032x}", rand::random::<u128>()), limits }
+        ServerMessage::Started { session: self.id, resume_token: String::new(), resumed: false, audio_ms: 0, limits }
     }
 
     fn ended(&self, reason: EndReason) -> ServerMessage {
@@ -269,7 +269,7 @@ impl Session {
     async fn take_audio(&mut self, bytes: &[u8], outbox: &mut Outbox) -> Result<(), End> {
         self.last_audio = self.last_sign;
         let before = self.audio.received_ms();
-        let steps = self.audio.push(bytes).map_err(|e| End::Error(ErrorCode::BadAudio, e))?;
+        let steps = self.audio.push(bytes).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
         self.context.metrics.audio_ms.inc_by(self.audio.received_ms() - before);
         self.walk(steps, outbox).await
     }

@@ -114,7 +114,7 @@ pub struct StateWrite {
     pub ttl: Duration,
 }
 
-/// What must hold for [`Bus::finish`] to do anything.
+/// What must hold for [`Bus::finish`], [`Bus::commit`] or [`Bus::append_if`] to do anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
     /// State key.
@@ -123,7 +123,7 @@ pub struct Guard {
     pub expected: Option<Bytes>,
 }
 
-/// What [`Bus::finish`] does in one atomic step, besides acknowledging the job.
+/// What [`Bus::finish`] (besides acknowledging the job) and [`Bus::commit`] do in one atomic step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Nothing at all happens (no acknowledgement either) unless this holds.
@@ -237,14 +237,29 @@ impl BusError {
 /// Durable streams with consumer groups. All methods are safe to retry after [`BusError::Unreachable`].
 ///
 /// No method is cancel-safe in the sense that a cancelled call did nothing: it may have happened. Each is written so
-/// that calling it again is harmless ([`Bus::append`] excepted: a repeated append appends twice).
+/// that calling it again is harmless ([`Bus::append`] and [`Bus::append_if`] excepted: a repeated append appends twice).
 #[async_trait]
 pub trait Bus: fmt::Debug + Send + Sync {
     /// Whether the bus answers.
     async fn ping(&self) -> Result<(), BusError>;
 
+    /// Whether what is on the bus survives this process, so that another can go on with it.
+    fn outlives_process(&self) -> bool;
+
     /// Appends `payload` to `stream` and lets the stream live for `ttl` from now. For audio: one producer a stream.
-    async fn append(&self, stream: &str, payload: Bytes, ttl: Duration) -> Result<EntryId, BusError>;
+    async fn append(&self, stream: &str, payload: Bytes, ttl: Duration) -> Result<EntryId, BusError> {
+        let appended = self.append_if(stream, payload, ttl, None).await?;
+        appended.ok_or_else(|| BusError::Protocol("nothing was appended, and nothing stood against it".to_owned()))
+    }
+
+    /// As [`Bus::append`], if `guard` holds; `None`, and nothing happened, when it does not.
+    async fn append_if(
+        &self,
+        stream: &str,
+        payload: Bytes,
+        ttl: Duration,
+        guard: Option<&Guard>,
+    ) -> Result<Option<EntryId>, BusError>;
 
     /// Entries of `stream` after `after` (exclusive) up to and including `last`, oldest first, at most `count`.
     /// An absent stream is an empty one.
@@ -274,6 +289,10 @@ pub trait Bus: fmt::Debug + Send + Sync {
     /// step.
     async fn finish(&self, job: &Delivery, effects: Effects) -> Result<Finished, BusError>;
 
+    /// Carries out `effects` in one atomic step; `false`, and nothing happened, when their guard does not hold. After a
+    /// lost reply the events of `publish` may be there twice.
+    async fn commit(&self, effects: Effects) -> Result<bool, BusError>;
+
     /// Publishes one event outside of any job (the gateway's own), copied to its mailbox like those of [`Effects`].
     async fn publish(&self, event: Publish) -> Result<EntryId, BusError>;
 
@@ -293,6 +312,9 @@ pub trait Bus: fmt::Debug + Send + Sync {
 
     /// Value of a state key.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, BusError>;
+
+    /// Value of a state key, which is removed in the same step: of all who ask for it, one gets it.
+    async fn take(&self, key: &str) -> Result<Option<Bytes>, BusError>;
 
     /// Writes a state key.
     async fn set(&self, write: StateWrite) -> Result<(), BusError>;

@@ -3,8 +3,11 @@
 //! A client sends one [`ClientMessage::Start`] as text, then PCM in binary frames and further messages as text.
 //! The server answers with [`ServerMessage`]s, each with a growing `event` number.
 
+mod error;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::error::{ErrorCode, Refusal, WireError};
 use crate::{
     ids::{Revision, SessionId, UtteranceId},
     language::{Language, Source},
@@ -102,9 +105,20 @@ pub struct Start {
     /// Names and terms to recognise and translate in a set way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub glossary: Vec<GlossaryTerm>,
-    /// Token of a session to go on with.
+    /// The session to go on with; the other fields are then those it began with and are not looked at, except `audio`,
+    /// which must be the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<String>,
+    pub resume: Option<Resume>,
+}
+
+/// The session a client wants to go on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// `resume_token` of its newest `started`.
+    pub token: String,
+    /// Number of the last event the client saw.
+    pub last_event: u64,
 }
 
 fn yes() -> bool {
@@ -129,8 +143,15 @@ pub enum ServerMessage {
     Started {
         /// Its name.
         session: SessionId,
-        /// Secret that lets this client go on after a broken socket.
+        /// Secret that lets this client go on after a broken socket, for `limits.resume_window_ms`.
         resume_token: String,
+        /// Whether this is an earlier session going on.
+        #[serde(default)]
+        resumed: bool,
+        /// Audio is wanted from here on, milliseconds since the session's first sample: 0 in a new session, and in a resumed
+        /// one the end of what is safe here.
+        #[serde(default)]
+        audio_ms: u64,
         /// What the server will take.
         limits: Limits,
     },
@@ -270,6 +291,9 @@ pub struct Limits {
     pub max_utterance_ms: u64,
     /// Session is closed after so long without audio, milliseconds.
     pub idle_timeout_ms: u64,
+    /// A session whose socket broke can be resumed for so long, milliseconds; so much audio is worth keeping in the client.
+    #[serde(default)]
+    pub resume_window_ms: u64,
 }
 
 /// Why speech got no caption or translation.
@@ -294,67 +318,6 @@ pub enum EndReason {
     Stopped,
     /// This server is going away; connect again.
     Draining,
-}
-
-/// Why the session could not go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WireError {
-    /// Stable code.
-    pub code: ErrorCode,
-    /// What is wrong and what to do, for people.
-    pub message: String,
-    /// Whether trying the same again can help.
-    pub retryable: bool,
-    /// When to try again, milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_ms: Option<u64>,
-    /// Finds this event in the server's logs.
-    pub trace_id: String,
-}
-
-/// Stable error codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// Not JSON, an unknown type or field, or a value out of range.
-    BadMessage,
-    /// Audio or a message came before `start`, or a second `start`.
-    BadOrder,
-    /// Unusable audio: odd byte count, unsupported rate or channels.
-    BadAudio,
-    /// A frame above the size limit.
-    TooLarge,
-    /// Missing, wrong or expired token.
-    Unauthorized,
-    /// No audio for too long.
-    Idle,
-    /// Too much to do at present.
-    Overloaded,
-    /// The queue or another part of the server is away.
-    Unavailable,
-    /// A fault of the server's own.
-    Internal,
-}
-
-impl ErrorCode {
-    /// WebSocket close code that goes with this error (RFC 6455 §7.4, and 4000-4999 for our own).
-    #[must_use]
-    pub fn close_code(self) -> u16 {
-        match self {
-            Self::BadMessage | Self::BadOrder | Self::BadAudio => 4400,
-            Self::TooLarge => 1009,
-            Self::Unauthorized => 4401,
-            Self::Idle => 4408,
-            Self::Overloaded | Self::Unavailable => 1013,
-            Self::Internal => 1011,
-        }
-    }
-
-    /// Whether the same request may succeed later.
-    #[must_use]
-    pub fn retryable(self) -> bool {
-        matches!(self, Self::Idle | Self::Overloaded | Self::Unavailable | Self::Internal)
-    }
 }
 
 #[cfg(test)]

@@ -206,6 +206,43 @@ async fn an_absent_key_satisfies_a_guard_that_expects_none(bus: Arc<dyn Bus>) {
     assert_eq!(bus.finish(&leased, effects).await.unwrap(), Finished::Done);
 }
 
+async fn effects_without_a_job_happen_if_their_guard_holds(bus: Arc<dyn Bus>) {
+    bus.set(write("owner", "a")).await.unwrap();
+    let effects = |owner: &str| Effects {
+        guard: Some(Guard { key: "owner".into(), expected: Some(Bytes::copy_from_slice(owner.as_bytes())) }),
+        publish: vec![event("events", 1)],
+        produce: vec![job(1)],
+        set: vec![write("owner", "b"), write("state", "written")],
+    };
+    assert!(!bus.commit(effects("b")).await.unwrap());
+    assert!(payloads(&*bus, "events").await.is_empty() && payloads(&*bus, JOBS).await.is_empty());
+    assert!(bus.commit(effects("a")).await.unwrap());
+    assert!(!bus.commit(effects("a")).await.unwrap(), "the owner is another one by now");
+    assert_eq!(payloads(&*bus, "events").await, [payload(1)]);
+    assert_eq!(payloads(&*bus, JOBS).await, [payload(1)]);
+    assert_eq!(bus.get("state").await.unwrap().unwrap(), "written");
+}
+
+async fn only_the_owner_appends(bus: Arc<dyn Bus>) {
+    let guard =
+        |owner: &'static str| Guard { key: "owner".into(), expected: Some(Bytes::from_static(owner.as_bytes())) };
+    bus.set(write("owner", "a")).await.unwrap();
+    assert!(bus.append_if("audio", payload(1), TTL, Some(&guard("a"))).await.unwrap().is_some());
+    assert!(bus.append_if("audio", payload(2), TTL, Some(&guard("b"))).await.unwrap().is_none());
+    assert_eq!(payloads(&*bus, "audio").await, [payload(1)]);
+}
+
+async fn what_is_taken_is_taken_once(bus: Arc<dyn Bus>) {
+    assert_eq!(bus.take("ticket").await.unwrap(), None);
+    bus.set(write("ticket", "in")).await.unwrap();
+    let (one, other) = tokio::join!(bus.take("ticket"), bus.take("ticket"));
+    let got: Vec<_> = [one.unwrap(), other.unwrap()].into_iter().flatten().collect();
+    assert_eq!(got, ["in"]);
+    bus.set(StateWrite { ttl: Duration::from_millis(1), ..write("ticket", "late") }).await.unwrap();
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(bus.take("ticket").await.unwrap(), None);
+}
+
 async fn a_dead_consumers_job_is_taken_over(bus: Arc<dyn Bus>) {
     let nothing = bus.reclaim(JOBS, GROUP, "b", NO_WAIT, 10).await.unwrap();
     assert!(nothing.deliveries.is_empty(), "no stream, no group");
@@ -348,6 +385,9 @@ contract!(
     a_reader_outlives_the_removal_of_its_stream,
     a_repeated_produce_appends_nothing,
     only_the_first_finish_has_effects,
+    effects_without_a_job_happen_if_their_guard_holds,
+    only_the_owner_appends,
+    what_is_taken_is_taken_once,
     a_guard_that_fails_leaves_the_job_pending,
     an_absent_key_satisfies_a_guard_that_expects_none,
     a_dead_consumers_job_is_taken_over,

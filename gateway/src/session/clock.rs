@@ -39,7 +39,7 @@ impl Session {
         }
         if now.duration_since(self.last_audio) > idle && !self.stopping {
             let message = format!("no audio came for {} s; connect again when there is some", idle.as_secs());
-            return Err(End::Error(ErrorCode::Idle, message));
+            return Err(End::Error(ErrorCode::Timeout, message));
         }
         if now.duration_since(self.last_ping) > PING_EVERY {
             self.last_ping = now;
@@ -73,7 +73,7 @@ impl Session {
         let Some(remaining) = self.who.remaining() else { return Ok(()) };
         if remaining.is_zero() && self.who.expired_for() > TOKEN_GRACE {
             let message = "the token has expired; get a new one and connect again".to_owned();
-            return Err(End::Error(ErrorCode::Unauthorized, message));
+            return Err(End::Error(ErrorCode::AuthError, message));
         }
         if remaining <= TOKEN_WARNING && !self.warned_of_token {
             self.warned_of_token = true;
@@ -85,10 +85,10 @@ impl Session {
 
     pub(super) fn renew_token(&mut self, token: &str) -> Result<(), End> {
         let renewed = self.context.authenticator.verify(token);
-        let renewed = renewed.map_err(|e| End::Error(ErrorCode::Unauthorized, e.to_string()))?;
+        let renewed = renewed.map_err(|e| End::Error(ErrorCode::AuthError, e.to_string()))?;
         if renewed.subject != self.who.subject {
             let message = "the new token names somebody else; connect again with it".to_owned();
-            return Err(End::Error(ErrorCode::Unauthorized, message));
+            return Err(End::Error(ErrorCode::AuthError, message));
         }
         self.who = renewed;
         self.warned_of_token = false;

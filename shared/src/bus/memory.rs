@@ -18,8 +18,8 @@ use tokio::time::{Instant, timeout_at};
 
 use self::state::State;
 use super::{
-    Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Mail, MailboxReader, Produce,
-    Publish, Reclaimed, StateWrite,
+    Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, Mail, MailboxReader,
+    Produce, Publish, Reclaimed, StateWrite,
 };
 
 /// Longest wait of a reader, for durations too long for the clock.
@@ -61,12 +61,23 @@ impl fmt::Debug for MemoryBus {
 
 #[async_trait]
 impl Bus for MemoryBus {
+    fn outlives_process(&self) -> bool {
+        false
+    }
+
     async fn ping(&self) -> Result<(), BusError> {
         Ok(())
     }
 
-    async fn append(&self, stream: &str, payload: Bytes, ttl: Duration) -> Result<EntryId, BusError> {
-        Ok(self.state().append(stream, payload, Some(ttl)))
+    async fn append_if(
+        &self,
+        stream: &str,
+        payload: Bytes,
+        ttl: Duration,
+        guard: Option<&Guard>,
+    ) -> Result<Option<EntryId>, BusError> {
+        let mut state = self.state();
+        Ok(state.holds(guard).then(|| state.append(stream, payload, Some(ttl))))
     }
 
     async fn range(&self, stream: &str, after: EntryId, last: EntryId, count: usize) -> Result<Vec<Entry>, BusError> {
@@ -121,6 +132,10 @@ impl Bus for MemoryBus {
         Ok(self.state().finish(job, effects))
     }
 
+    async fn commit(&self, effects: Effects) -> Result<bool, BusError> {
+        Ok(self.state().commit(effects))
+    }
+
     async fn publish(&self, event: Publish) -> Result<EntryId, BusError> {
         Ok(self.state().publish(event))
     }
@@ -145,6 +160,10 @@ impl Bus for MemoryBus {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, BusError> {
         Ok(self.state().get(key))
+    }
+
+    async fn take(&self, key: &str) -> Result<Option<Bytes>, BusError> {
+        Ok(self.state().take(key))
     }
 
     async fn set(&self, write: StateWrite) -> Result<(), BusError> {

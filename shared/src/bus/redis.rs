@@ -17,11 +17,13 @@ use bytes::Bytes;
 use self::{
     link::Link,
     readers::{RawEntries, RedisGroupReader, RedisMailboxReader, entry},
-    scripts::{APPEND, DEPTH, PRODUCE, PUBLISH, RECLAIM, RENEW, TRIM, add_produce, add_publish, route_key, ttl_ms},
+    scripts::{
+        APPEND, DEPTH, PRODUCE, PUBLISH, RECLAIM, RENEW, TRIM, add_guard, add_produce, add_publish, route_key, ttl_ms,
+    },
 };
 use super::{
-    Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, MailboxReader, Produce, Publish,
-    Reclaimed, StateWrite,
+    Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, MailboxReader, Produce,
+    Publish, Reclaimed, StateWrite,
 };
 
 /// Oldest version whose streams tell their lag.
@@ -68,15 +70,26 @@ fn whole_ms(duration: Duration) -> u64 {
 
 #[async_trait]
 impl Bus for RedisBus {
+    fn outlives_process(&self) -> bool {
+        true
+    }
+
     async fn ping(&self) -> Result<(), BusError> {
         self.link.query::<String>(&cmd("PING")).await.map(drop)
     }
 
-    async fn append(&self, stream: &str, payload: Bytes, ttl: Duration) -> Result<EntryId, BusError> {
+    async fn append_if(
+        &self,
+        stream: &str,
+        payload: Bytes,
+        ttl: Duration,
+        guard: Option<&Guard>,
+    ) -> Result<Option<EntryId>, BusError> {
         let token: [u8; 8] = rand::random();
         let mut call = APPEND.key(stream);
         call.arg(&*payload).arg(&token[..]).arg(ttl_ms(ttl));
-        self.link.invoke::<String>(&call).await?.parse()
+        add_guard(&mut call, guard);
+        self.link.invoke::<Option<String>>(&call).await?.map(|id| id.parse()).transpose()
     }
 
     async fn range(&self, stream: &str, after: EntryId, last: EntryId, count: usize) -> Result<Vec<Entry>, BusError> {
@@ -140,6 +153,10 @@ impl Bus for RedisBus {
         }
     }
 
+    async fn commit(&self, effects: Effects) -> Result<bool, BusError> {
+        self.link.invoke(&scripts::commit(&effects)).await
+    }
+
     async fn publish(&self, event: Publish) -> Result<EntryId, BusError> {
         let mut call = PUBLISH.prepare_invoke();
         add_publish(&mut call, &event);
@@ -167,6 +184,10 @@ impl Bus for RedisBus {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, BusError> {
         self.link.query(cmd("GET").arg(key)).await
+    }
+
+    async fn take(&self, key: &str) -> Result<Option<Bytes>, BusError> {
+        self.link.query(cmd("GETDEL").arg(key)).await
     }
 
     async fn set(&self, write: StateWrite) -> Result<(), BusError> {

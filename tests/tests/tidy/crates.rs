@@ -7,30 +7,33 @@ use serde_json::Value;
 use super::{checkout::root, none};
 
 /// A crate of the workspace, and the others of it that it may use outside its tests.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("shared", &[]),
     ("kernels", &[]),
     ("inference", &["kernels"]),
-    ("gateway", &["shared"]),
+    ("identity", &["shared"]),
+    ("gateway", &["shared", "identity"]),
     ("stt-worker", &["shared", "inference"]),
     ("translation-worker", &["shared", "inference"]),
-    ("subtide", &["shared", "inference", "gateway", "stt-worker", "translation-worker"]),
-    ("tests", &["shared", "inference", "gateway", "stt-worker", "translation-worker", "subtide"]),
+    ("subtide", &["shared", "inference", "identity", "gateway", "stt-worker", "translation-worker"]),
+    ("tests", &["shared", "inference", "identity", "gateway", "stt-worker", "translation-worker", "subtide"]),
     ("xtask", &[]),
 ];
 
 /// A crate from outside, the crates that may use it, and why no other may. Tests may use more: `TESTS`.
-const OWNERS: [(&str, &[&str], &str); 10] = [
+const OWNERS: [(&str, &[&str], &str); 12] = [
     ("redis", &["shared"], "only shared::bus knows Redis"),
     ("candle-core", &["inference"], "only inference knows candle"),
     ("candle-nn", &["inference"], "only inference knows candle"),
     ("candle-transformers", &["inference"], "only inference knows candle"),
     ("tokenizers", &["inference"], "only inference knows tokenizers"),
-    ("jsonwebtoken", &["gateway"], "a worker never sees a token"),
+    ("jsonwebtoken", &["identity"], "only identity reads and writes tokens"),
+    ("oauth2", &["identity"], "only identity knows the provider"),
+    ("sqlx", &["identity"], "only identity knows the database"),
     ("webrtc-vad", &["gateway"], "the gateway cuts utterances"),
     ("earshot", &["gateway"], "the gateway cuts utterances"),
     ("tokio-tungstenite", &["subtide"], "a worker never sees a socket"),
-    ("reqwest", &["subtide"], "no server opens a connection to the outside; `subtide models pull` does"),
+    ("reqwest", &["identity", "subtide"], "only sign-in and `subtide models pull` open connections to the outside"),
 ];
 const TESTS: &str = "tests";
 

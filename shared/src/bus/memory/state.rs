@@ -11,7 +11,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::stream::Stream;
 use crate::bus::{
-    Delivery, Depth, Effects, Entry, EntryId, Finished, IDEMPOTENCY_TTL, Mail, Produce, Publish, StateWrite,
+    Delivery, Depth, Effects, Entry, EntryId, Finished, Guard, IDEMPOTENCY_TTL, Mail, Produce, Publish, StateWrite,
 };
 
 /// Events a mailbox keeps; the oldest goes when another comes.
@@ -151,14 +151,31 @@ impl State {
         Some(id)
     }
 
+    pub(super) fn holds(&self, guard: Option<&Guard>) -> bool {
+        guard.is_none_or(|guard| live(&self.values, &guard.key) == guard.expected.as_ref())
+    }
+
     pub(super) fn finish(&mut self, job: &Delivery, effects: Effects) -> Finished {
-        if effects.guard.is_some_and(|guard| live(&self.values, &guard.key) != guard.expected.as_ref()) {
+        if !self.holds(effects.guard.as_ref()) {
             return Finished::GuardFailed;
         }
         let acknowledged = self.stream_mut(&job.stream).is_some_and(|stream| stream.acknowledge(&job.group, job.id));
         if !acknowledged {
             return Finished::LeaseLost;
         }
+        self.take_effect(effects);
+        Finished::Done
+    }
+
+    pub(super) fn commit(&mut self, effects: Effects) -> bool {
+        let holds = self.holds(effects.guard.as_ref());
+        if holds {
+            self.take_effect(effects);
+        }
+        holds
+    }
+
+    fn take_effect(&mut self, effects: Effects) {
         for event in effects.publish {
             self.publish(event);
         }
@@ -168,7 +185,6 @@ impl State {
         for write in effects.set {
             self.set(write);
         }
-        Finished::Done
     }
 
     pub(super) fn depth(&self, stream: &str, group: &str) -> Depth {
@@ -209,6 +225,11 @@ impl State {
 
     pub(super) fn get(&self, key: &str) -> Option<Bytes> {
         live(&self.values, key).cloned()
+    }
+
+    pub(super) fn take(&mut self, key: &str) -> Option<Bytes> {
+        let (value, expiry) = self.values.remove(key)?;
+        (!is_over(expiry)).then_some(value)
     }
 
     pub(super) fn set(&mut self, write: StateWrite) {

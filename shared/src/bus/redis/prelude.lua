@@ -52,6 +52,29 @@ local function produce()
   return id
 end
 
+-- Whether the guard that comes next holds; no guard always does.
+local function guard_holds()
+  local kind = arg()
+  if kind == 'none' then
+    return true
+  end
+  local value = redis.call('GET', key())
+  local expected = false
+  if kind == 'equals' then
+    expected = arg()
+  end
+  return value == expected
+end
+
+-- Carries out all the effects that come next.
+local function take_effect()
+  for _, effect in ipairs({ publish, produce, set }) do
+    for _ = 1, tonumber(arg()) do
+      effect()
+    end
+  end
+end
+
 local function is_error(reply)
   return type(reply) == 'table' and reply.err ~= nil
 end

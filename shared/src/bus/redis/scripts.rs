@@ -18,6 +18,7 @@ script!(APPEND, "append.lua");
 script!(PRODUCE, "produce.lua");
 script!(PUBLISH, "publish.lua");
 script!(FINISH, "finish.lua");
+script!(COMMIT, "commit.lua");
 script!(CREATE_GROUP, "create_group.lua");
 script!(RECLAIM, "reclaim.lua");
 script!(RENEW, "renew.lua");
@@ -56,20 +57,37 @@ pub(super) fn add_produce(call: &mut ScriptInvocation<'_>, job: &Produce) {
     }
 }
 
-/// The call that finishes `job`.
-pub(super) fn finish(job: &Delivery, effects: &Effects) -> ScriptInvocation<'static> {
-    let mut call = FINISH.prepare_invoke();
-    call.key(&*job.stream).arg(&*job.group).arg(job.id.to_string());
-    match &effects.guard {
+/// Adds what `guard_holds` of the prelude takes.
+pub(super) fn add_guard(call: &mut ScriptInvocation<'_>, guard: Option<&Guard>) {
+    match guard {
         None => call.arg("none"),
         Some(Guard { key, expected: None }) => call.key(key).arg("absent"),
         Some(Guard { key, expected: Some(value) }) => call.key(key).arg("equals").arg(&**value),
     };
+}
+
+/// Adds what `guard_holds` and then `take_effect` of the prelude take.
+fn add_effects(call: &mut ScriptInvocation<'_>, effects: &Effects) {
+    add_guard(call, effects.guard.as_ref());
     call.arg(effects.publish.len());
-    effects.publish.iter().for_each(|event| add_publish(&mut call, event));
+    effects.publish.iter().for_each(|event| add_publish(call, event));
     call.arg(effects.produce.len());
-    effects.produce.iter().for_each(|job| add_produce(&mut call, job));
+    effects.produce.iter().for_each(|job| add_produce(call, job));
     call.arg(effects.set.len());
-    effects.set.iter().for_each(|write| add_set(&mut call, write));
+    effects.set.iter().for_each(|write| add_set(call, write));
+}
+
+/// The call that finishes `job`.
+pub(super) fn finish(job: &Delivery, effects: &Effects) -> ScriptInvocation<'static> {
+    let mut call = FINISH.prepare_invoke();
+    call.key(&*job.stream).arg(&*job.group).arg(job.id.to_string());
+    add_effects(&mut call, effects);
+    call
+}
+
+/// The call that carries out `effects` alone.
+pub(super) fn commit(effects: &Effects) -> ScriptInvocation<'static> {
+    let mut call = COMMIT.prepare_invoke();
+    add_effects(&mut call, effects);
     call
 }

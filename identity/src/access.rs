@@ -1,0 +1,1 @@
+//! Access tokens, ours and those minted elsewhere.

@@ -1,0 +1,1 @@
+//! People, sign-ins, keys, usage and audit, in SQLite or PostgreSQL.

@@ -1,0 +1,30 @@
+//! Who people are. The gateway asks; nothing here knows sockets, audio or HTTP routes.
+//!
+//! # Layout
+//! - [`principal`]: who got in, and why somebody did not
+//! - [`people`]: the one door to the rest
+//! - [`clock`]: what time it is
+//! - [`database`]: people, sign-ins, keys, usage and audit, in SQLite or PostgreSQL
+//! - [`signing`]: the Ed25519 keys of our own tokens
+//! - [`access`]: access tokens, ours and those minted elsewhere
+//! - [`sign_ins`]: families of refresh tokens: rotation, reuse, revocation
+//! - [`api_keys`]: credentials of machines
+//! - [`revocation`]: what reaches every gateway's live sockets
+//! - [`oidc`]: sign-in at an OpenID Connect provider
+//!
+//! Absent on purpose: passwords. Somebody else keeps those.
+
+pub mod access;
+pub mod api_keys;
+pub mod clock;
+pub mod database;
+pub mod oidc;
+pub mod people;
+pub mod principal;
+pub mod revocation;
+pub mod sign_ins;
+pub mod signing;
+
+pub use clock::Clock;
+pub use people::{People, Person, ProviderIdentity, Tokens};
+pub use principal::{Principal, Refused, Scope, Scopes};

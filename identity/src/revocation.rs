@@ -1,0 +1,1 @@
+//! Revocations: what reaches every gateway's live sockets.

@@ -1,0 +1,1 @@
+//! The Ed25519 keys of our own tokens.
