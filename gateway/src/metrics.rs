@@ -10,6 +10,8 @@ pub struct Metrics {
     pub sessions: IntGauge,
     /// Sessions opened since the start.
     pub sessions_opened: IntCounter,
+    /// Sessions that went on at a new socket.
+    pub sessions_resumed: IntCounter,
     /// Handshakes refused, by reason.
     pub refused: IntCounterVec,
     /// Audio received, milliseconds (a counter of whole milliseconds keeps its precision for ever).
@@ -38,6 +40,10 @@ impl Metrics {
         Ok(Self {
             sessions: add(registry, IntGauge::new("gateway_sessions", "Open sessions")?)?,
             sessions_opened: add(registry, IntCounter::new("gateway_sessions_opened_total", "Sessions opened")?)?,
+            sessions_resumed: add(
+                registry,
+                IntCounter::new("gateway_sessions_resumed_total", "Sessions that went on at a new socket")?,
+            )?,
             refused: add(
                 registry,
                 IntCounterVec::new(Opts::new("gateway_refused_total", "Handshakes refused"), &["reason"])?,
