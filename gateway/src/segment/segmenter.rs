@@ -593,16 +593,23 @@ mod tests {
     fn an_utterance_goes_on_where_another_segmenter_left_it() {
         let config = SegmenterConfig::default();
         let speech = vec![4_000; 8_000];
-        let mut segmenter =
-            Segmenter::resumed(config, Box::new(Marked), 24_000, UtteranceId(4)).within(UtteranceId(3), 16_000, &speech);
+        let mut segmenter = Segmenter::resumed(config, Box::new(Marked), 24_000, UtteranceId(4)).within(
+            UtteranceId(3),
+            16_000,
+            &speech,
+        );
         assert_eq!((segmenter.position(), segmenter.safe_position()), (24_000, 24_000));
         let mut cuts = Vec::new();
         segmenter.push(&vec![4_000; 1_600], &mut cuts);
         segmenter.push(&vec![0; 16_000], &mut cuts);
-        let handed_out: usize = cuts.iter().map(|cut| if let Cut::Audio { samples, .. } = cut { samples.len() } else { 0 }).sum();
+        let handed_out: usize =
+            cuts.iter().map(|cut| if let Cut::Audio { samples, .. } = cut { samples.len() } else { 0 }).sum();
         let (more, end_sample) = (1_600 + TRAILING_SAMPLES, 24_000 + 1_600 + TRAILING_SAMPLES);
         assert_eq!(handed_out as u64, more);
-        assert_eq!(cuts.last(), Some(&Cut::Ended { utterance: UtteranceId(3), end_sample, reason: EndReason::Silence }));
+        assert_eq!(
+            cuts.last(),
+            Some(&Cut::Ended { utterance: UtteranceId(3), end_sample, reason: EndReason::Silence })
+        );
         cuts.clear();
         segmenter.push(&vec![4_000; 8_000], &mut cuts);
         assert!(matches!(cuts[0], Cut::Started { utterance: UtteranceId(4), .. }));

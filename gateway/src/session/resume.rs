@@ -107,7 +107,8 @@ impl Session {
             return Err(expired());
         }
         if known.founding.audio != start.audio {
-            let message = "`audio` is not what the session began with; send the same, or begin a new session".to_owned();
+            let message =
+                "`audio` is not what the session began with; send the same, or begin a new session".to_owned();
             return Err(End::Error(ErrorCode::InvalidAudio, message));
         }
         let owner = take_over(&context, id).await?;
@@ -158,8 +159,9 @@ impl Session {
         Ok((session, missed))
     }
 
-    async fn assemble(parts: Parts, guest: Guest, context: Context) -> Result<Self, End> {
+    async fn assemble(parts: Parts, mut guest: Guest, context: Context) -> Result<Self, End> {
         let Parts { id, owner, token, founding, audio, dispatch, seen, utterances, event, stopping } = parts;
+        guest.take_place(id).await.map_err(|expelled| End::Error(expelled.code, expelled.message))?;
         let inbox = context.mailbox.open(id).await.map_err(|e| unavailable(&e))?;
         let now = Instant::now();
         Ok(Self {
