@@ -101,10 +101,10 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: 
             outbox.close(code.close_code(), "see the error event before this").await;
         }
     }
-    frames.linger().await;
     if let Some(mut session) = session.filter(|_| end.afterlife() == Afterlife::Forgotten) {
         session.forget().await;
     }
+    frames.linger().await;
 }
 
 /// Opens or resumes the session; a client that comes back is sent what it missed.
