@@ -120,7 +120,7 @@ mod tests {
         let offer = (protocol.clone(), "subtide.v1, ticket.abc");
         assert_eq!(of(&[offer.clone(), origin.clone()]), Ok(true));
         assert_eq!(of(&[(protocol.clone(), "subtide.v1"), (protocol.clone(), "ticket.abc"), origin.clone()]), Ok(true));
-        assert_eq!(of(&[offer.clone()]), Err(Refused::Missing), "no page");
+        assert_eq!(of(std::slice::from_ref(&offer)), Err(Refused::Missing), "no page");
         assert_eq!(of(&[(protocol.clone(), "ticket.abc"), origin.clone()]), Err(Refused::Missing), "not our protocol");
         let two = (protocol.clone(), "subtide.v1, ticket.abc, ticket.def");
         assert_eq!(of(&[two, origin.clone()]), Err(Refused::Missing));
@@ -134,7 +134,9 @@ mod tests {
         let id = "0123456789abcdef0123456789abcdef";
         let offer = |text: String| resumed(&headers(&[(header::SEC_WEBSOCKET_PROTOCOL, &text)]));
         assert_eq!(offer(format!("subtide.v1, resume.{id}")).as_deref(), Some(id));
-        for bad in ["subtide.v1".to_owned(), "resume.".to_owned(), format!("resume.{id}0"), format!("resume.x{}", &id[1..])] {
+        for bad in
+            ["subtide.v1".to_owned(), "resume.".to_owned(), format!("resume.{id}0"), format!("resume.x{}", &id[1..])]
+        {
             assert_eq!(offer(bad.clone()), None, "{bad}");
         }
     }

@@ -41,7 +41,7 @@ pub struct Limits {
 }
 
 /// Name of an address in a key: not the address, and for IPv6 its network, as one customer has that many (RFC 6177).
-fn address_name(address: IpAddr) -> String {
+pub(crate) fn address_name(address: IpAddr) -> String {
     let network = match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("{:x}", address.to_bits() >> 64),
@@ -91,6 +91,16 @@ impl Limits {
         read(self.ask(&wanted).await?, "address_rate", "connections from this address come too fast").map(drop)
     }
 
+    /// Counts a request from `address` that is neither a handshake nor sign-in.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub async fn request(&self, address: IpAddr) -> Result<(), TurnedAway> {
+        let key = format!("rate:request:{}", address_name(address));
+        let wanted = one_of(key, self.settings.connections_per_minute);
+        read(self.ask(&wanted).await?, "address_rate", "requests from this address come too fast").map(drop)
+    }
+
     /// Counts a request from `address` to `/auth/`.
     ///
     /// # Errors
@@ -107,11 +117,8 @@ impl Limits {
     /// # Errors
     /// `rate_limited`, `quota_exceeded`, `overloaded`.
     pub async fn take_place(&self, subject: &str, resumed: Option<String>) -> Result<Held, TurnedAway> {
-        let rate = Bucket {
-            key: format!("rate:subject:{subject}"),
-            most: self.settings.connections_per_minute,
-            per: MINUTE,
-        };
+        let rate =
+            Bucket { key: format!("rate:subject:{subject}"), most: self.settings.connections_per_minute, per: MINUTE };
         let quota = self.settings.daily_quota.map(|quota| Ceiling { key: usage_key(subject), most: whole_ms(quota) });
         let places = vec![
             Places { key: places_of(subject), most: self.settings.sessions_per_user },
@@ -247,7 +254,8 @@ fn read(admission: Admission, rate: &'static str, too_fast: &str) -> Result<u64,
 }
 
 pub(super) fn full() -> TurnedAway {
-    TurnedAway::new(ErrorCode::Overloaded, "full", "all sessions are taken; try again soon").after(Duration::from_secs(10))
+    TurnedAway::new(ErrorCode::Overloaded, "full", "all sessions are taken; try again soon")
+        .after(Duration::from_secs(10))
 }
 
 pub(super) fn quota_exceeded() -> TurnedAway {

@@ -25,7 +25,8 @@ impl DoorMetrics {
         };
         let seconds = Opts::new("gateway_queue_waiting_seconds", "Age of the oldest job that no worker has taken");
         let depth = Opts::new("gateway_queue_waiting_jobs", "Jobs that no worker has taken");
-        let local = IntGauge::new("gateway_limits_local", "1 while the bus is away and each gateway limits on its own")?;
+        let local =
+            IntGauge::new("gateway_limits_local", "1 while the bus is away and each gateway limits on its own")?;
         Ok(Self {
             refused: counter("gateway_refused_total", "Requests refused at the door", "reason")?,
             expelled: counter("gateway_expelled_total", "Sessions ended by the door", "code")?,

@@ -1,6 +1,6 @@
 //! The keys of the limits: how often and how much one client, one person and all together may ask.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use shared::config::Env;
@@ -91,9 +91,9 @@ fn networks(env: &mut Env) -> Vec<IpNet> {
     let list = env.get(ENV_PROXIES).unwrap_or_default();
     let mut networks = Vec::new();
     for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-        match text.parse::<IpNet>().or_else(|error| text.parse().map(IpNet::from).map_err(|_| error)) {
-            Ok(network) => networks.push(network),
-            Err(_) => env.fault(format!("{ENV_PROXIES}: `{text}` is no network; write 172.30.0.0/24 or an address")),
+        match text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)) {
+            Some(network) => networks.push(network),
+            None => env.fault(format!("{ENV_PROXIES}: `{text}` is no network; write 172.30.0.0/24 or an address")),
         }
     }
     networks

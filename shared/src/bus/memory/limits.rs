@@ -13,7 +13,8 @@ pub(super) struct Limits {
     counters: HashMap<String, (u64, u64)>,
     /// Holders of each set with their stamps, which are when their leases end.
     places: HashMap<String, HashMap<String, u64>>,
-    newest_stamp: u64,
+    /// Tells two stamps of one microsecond apart.
+    turn: u64,
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -29,8 +30,8 @@ impl Limits {
     }
 
     fn stamp(&mut self, now: u64, lease: Duration) -> u64 {
-        self.newest_stamp = now.saturating_add(micros(lease)).max(self.newest_stamp + 1);
-        self.newest_stamp
+        self.turn = (self.turn + 1) % 1000;
+        now.saturating_add(micros(lease)).saturating_add(self.turn)
     }
 
     pub(super) fn admit(&mut self, wanted: &Admit, now: u64) -> Admission {
