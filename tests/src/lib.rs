@@ -3,10 +3,12 @@
 //! # Layout
 //! - [`redis_server`]: a real Redis for one test
 //! - [`stack`]: the programs of Subtide as processes on that Redis
+//! - [`resuming`]: a client that comes back after every disconnect
 //! - [`session`]: a client session and what it got
 //! - [`speech`]: the recordings that ship, and how well text agrees with them
 
 pub mod redis_server;
+pub mod resuming;
 pub mod session;
 pub mod speech;
 pub mod stack;
