@@ -32,3 +32,6 @@ pub use clock::Clock;
 pub use config::IdentityConfig;
 pub use people::{People, Person, ProviderIdentity, Tokens};
 pub use principal::{Principal, Refused, Scope, Scopes};
+
+#[cfg(test)]
+mod tests;
