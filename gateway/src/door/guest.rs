@@ -96,6 +96,11 @@ impl Guest {
         Self { who, watched, _place: Some(place) }
     }
 
+    /// Whether the session named at the handshake has a place, so that this guest took none.
+    pub(super) fn goes_on(&self) -> bool {
+        self.watched.as_ref().is_some_and(|watched| watched.held.stamp == 0)
+    }
+
     /// Who it is.
     #[must_use]
     pub fn who(&self) -> &Principal {

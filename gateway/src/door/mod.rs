@@ -144,18 +144,29 @@ impl Door {
     pub async fn admit(self: &Arc<Self>, knock: Knock<'_>) -> Result<Guest, TurnedAway> {
         credentials::none_in_url(knock.uri)?;
         self.origins.check(knock.headers)?;
+        let resumed = credentials::resumed(knock.headers);
         if self.people.is_none() {
-            self.admission.check()?;
+            // A session that goes on is no further load.
+            if resumed.is_none() {
+                self.admission.check()?;
+            }
             let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| limits::full())?;
             return Ok(Guest::unasked(place));
         }
         self.limits.connect(knock.address).await?;
         let who = self.recognise(knock.headers).await?;
         needs(&who, Scope::Stream)?;
-        self.admission.check()?;
+        if resumed.is_none() {
+            self.admission.check()?;
+        }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| limits::full())?;
-        let held = self.limits.take_place(&who.subject, credentials::resumed(knock.headers)).await?;
-        Ok(Guest::new(who, Arc::clone(self), guest::Stay { held, place, address: knock.address }))
+        let claimed = resumed.is_some();
+        let held = self.limits.take_place(&who.subject, resumed).await?;
+        let guest = Guest::new(who, Arc::clone(self), guest::Stay { held, place, address: knock.address });
+        if claimed && !guest.goes_on() {
+            self.admission.check()?;
+        }
+        Ok(guest)
     }
 
     async fn recognise(&self, headers: &HeaderMap) -> Result<Principal, TurnedAway> {
