@@ -12,8 +12,6 @@ pub struct Metrics {
     pub sessions_opened: IntCounter,
     /// Sessions that went on at a new socket.
     pub sessions_resumed: IntCounter,
-    /// Handshakes refused, by reason.
-    pub refused: IntCounterVec,
     /// Audio received, milliseconds (a counter of whole milliseconds keeps its precision for ever).
     pub audio_ms: IntCounter,
     /// Audio within utterances, milliseconds.
@@ -43,10 +41,6 @@ impl Metrics {
             sessions_resumed: add(
                 registry,
                 IntCounter::new("gateway_sessions_resumed_total", "Sessions that went on at a new socket")?,
-            )?,
-            refused: add(
-                registry,
-                IntCounterVec::new(Opts::new("gateway_refused_total", "Handshakes refused"), &["reason"])?,
             )?,
             audio_ms: add(registry, IntCounter::new("gateway_audio_milliseconds_total", "Audio received")?)?,
             speech_ms: add(registry, IntCounter::new("gateway_speech_milliseconds_total", "Audio within utterances")?)?,
