@@ -3,10 +3,12 @@
 //! # Layout
 //! - [`redis_server`], [`postgres`]: a real Redis, a real PostgreSQL for one test
 //! - [`stack`]: the programs of Subtide as processes on that Redis
+//! - [`figure`]: what tests measure, for `cargo xtask prove`
 //! - [`resuming`]: a client that comes back after every disconnect
 //! - [`session`]: a client session and what it got
 //! - [`speech`]: the recordings that ship, and how well text agrees with them
 
+pub mod figure;
 pub mod postgres;
 pub mod redis_server;
 pub mod resuming;
