@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::bail;
 
 use crate::{
-    host::{self, COMPILER, NODE, REDIS},
+    host::{self, COMPILER, NODE, POSTGRES, REDIS},
     training::{self, Plan},
     workspace::{Workspace, is_set, on_path, run, say},
 };
@@ -20,6 +20,10 @@ type Part = fn(&Workspace) -> anyhow::Result<Option<String>>;
 pub(crate) fn every_test(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
     host::ensure(&COMPILER)?;
     host::ensure(&[REDIS])?;
+    if let Err(error) = host::ensure(&[POSTGRES]) {
+        // With CI=true they fail instead.
+        say(&format!("the tests on PostgreSQL will be SKIPPED: {error:#}"));
+    }
     if !arguments.is_empty() {
         build(workspace)?;
         return workspace_tests(workspace, arguments);
