@@ -26,5 +26,6 @@ pub mod sign_ins;
 pub mod signing;
 
 pub use clock::Clock;
+pub use oidc::{KeySet, OidcConfig, Provider};
 pub use people::{People, Person, ProviderIdentity, Tokens};
 pub use principal::{Principal, Refused, Scope, Scopes};

@@ -123,7 +123,8 @@ async function people(provider, request, response) {
     return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
   }
   if (Object.hasOwn(PEOPLE, chosen ?? '')) {
-    const result = { login: { accountId: chosen } };
+    // A native client's person is always asked to agree; pressing the button was that.
+    const result = { login: { accountId: chosen }, consent: {} };
     return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
   }
   const button = (value, text) => `<button name="who" value="${value}">${escape(text)}</button>`;
