@@ -4,6 +4,7 @@ use shared::config::{Env, SecretString};
 use url::Url;
 
 use super::{GOOGLE, GuestList, OidcError, outbound::trustworthy};
+use crate::config::ENV_PUBLIC_URL;
 
 /// Who vouches for people: the issuer, exactly as its discovery document writes it.
 pub const ENV_ISSUER: &str = "OIDC_ISSUER";
@@ -16,8 +17,6 @@ pub const ENV_CLIENT_SECRET: &str = "OIDC_CLIENT_SECRET";
 pub const ENV_NATIVE_CLIENT_ID: &str = "OIDC_NATIVE_CLIENT_ID";
 /// The secret that goes with it (or `OIDC_NATIVE_CLIENT_SECRET_FILE`).
 pub const ENV_NATIVE_CLIENT_SECRET: &str = "OIDC_NATIVE_CLIENT_SECRET";
-/// Where browsers reach us: scheme, host and port.
-pub const ENV_PUBLIC_URL: &str = "PUBLIC_URL";
 /// Domains whose people may come in, separated by commas.
 pub const ENV_DOMAINS: &str = "ALLOWED_EMAIL_DOMAINS";
 /// People who may come in, by address, separated by commas.

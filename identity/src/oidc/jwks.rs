@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
@@ -15,7 +16,10 @@ use super::{
     discovery::Discovery,
     outbound::{Outbound, OutboundError, trustworthy},
 };
-use crate::{Clock, Refused};
+use crate::{
+    Clock, Refused,
+    access::{KeySource, Trust, TrustedIssuer},
+};
 
 /// The algorithms that signatures of others are taken in. Never a symmetric one: its key would be no secret.
 pub const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
@@ -140,6 +144,25 @@ impl KeySet {
             }
         }
     }
+}
+
+#[async_trait]
+impl KeySource for KeySet {
+    async fn key(&self, kid: &str) -> Result<(Algorithm, DecodingKey), Refused> {
+        Self::key(self, kid).await
+    }
+}
+
+/// Issuers whose access tokens are welcome, each with its keys, as [`crate::People::open`] wants them. Asks nobody yet.
+///
+/// # Errors
+/// When an issuer, or the address of its keys, is no URL, or neither `https` nor loopback.
+pub fn trust(issuers: &[TrustedIssuer], clock: &Clock) -> Result<Vec<Trust>, OidcError> {
+    let keys = |issuer: &TrustedIssuer| match &issuer.jwks_uri {
+        Some(url) => KeySet::of_url(url, clock.clone()),
+        None => KeySet::of_issuer(&issuer.issuer, clock.clone()),
+    };
+    issuers.iter().map(|issuer| Ok(Trust { issuer: issuer.clone(), keys: Arc::new(keys(issuer)?) })).collect()
 }
 
 /// The keys of a set that signatures may be checked with. Of two with one name the first counts.
