@@ -30,9 +30,9 @@ use self::{
     end::{End, bad_order, check_glossary, check_targets, distinct, parse, too_large, unavailable},
 };
 use crate::{
-    auth::{Authenticator, Identity},
     config::GatewayConfig,
     dispatch::{CommittedEnd, Conditions, Dispatch, Settings, millis},
+    door::Guest,
     mailbox::{self, Mailbox},
     metrics::Metrics,
     socket::{self, Inbound, Outbox},
@@ -57,14 +57,12 @@ pub struct Context {
     pub bus: Arc<dyn Bus>,
     /// Where answers come from.
     pub mailbox: Mailbox,
-    /// Checks renewed tokens.
-    pub authenticator: Arc<Authenticator>,
     /// Metrics.
     pub metrics: Metrics,
 }
 
 /// Serves one WebSocket from its handshake to its end.
-pub async fn serve(socket: axum::extract::ws::WebSocket, who: Identity, context: Context, shutdown: CancellationToken) {
+pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: Context, shutdown: CancellationToken) {
     let (mut frames, mut outbox) = socket::open(socket);
     let metrics = context.metrics.clone();
     let started = tokio::select! {
@@ -72,7 +70,7 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, who: Identity, context:
         started = wait_for_start(&mut frames) => started,
     };
     let (end, session) = match started {
-        Ok(start) => run(start, who, &mut frames, &mut outbox, context, shutdown).await,
+        Ok(start) => run(start, guest, &mut frames, &mut outbox, context, shutdown).await,
         Err(end) => (end, None),
     };
     match end {
@@ -119,14 +117,14 @@ async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, End> {
 
 async fn run(
     start: Start,
-    who: Identity,
+    guest: Guest,
     frames: &mut socket::Inbox,
     outbox: &mut Outbox,
     context: Context,
     shutdown: CancellationToken,
 ) -> (End, Option<Session>) {
     let id = SessionId::random();
-    let mut session = match Session::open(id, start, who, context).await {
+    let mut session = match Session::open(id, start, guest, context).await {
         Ok(session) => session,
         Err(end) => return (end, None),
     };
@@ -144,7 +142,7 @@ async fn run(
 
 struct Session {
     id: SessionId,
-    who: Identity,
+    guest: Guest,
     context: Context,
     audio: Audio,
     dispatch: Dispatch,
@@ -163,7 +161,7 @@ struct Session {
 }
 
 impl Session {
-    async fn open(id: SessionId, start: Start, who: Identity, context: Context) -> Result<Self, End> {
+    async fn open(id: SessionId, start: Start, guest: Guest, context: Context) -> Result<Self, End> {
         check_targets(start.targets.len())?;
         check_glossary(&start.glossary)?;
         let audio = Audio::new(&context.config, start.audio).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
@@ -179,7 +177,7 @@ impl Session {
         let now = Instant::now();
         Ok(Self {
             id,
-            who,
+            guest,
             context,
             audio,
             dispatch,
@@ -258,7 +256,7 @@ impl Session {
                     self.stopping = true;
                     self.finalize(outbox).await
                 }
-                ClientMessage::Auth { token } => self.renew_token(&token),
+                ClientMessage::Auth { token } => self.renew_token(&token).await,
             },
             Inbound::TooLarge(size) => Err(too_large(size)),
             Inbound::Pong => Ok(()),

@@ -70,8 +70,8 @@ impl Session {
     }
 
     async fn look_at_token(&mut self, outbox: &mut Outbox) -> Result<(), End> {
-        let Some(remaining) = self.who.remaining() else { return Ok(()) };
-        if remaining.is_zero() && self.who.expired_for() > TOKEN_GRACE {
+        let Some(remaining) = self.guest.who().remaining() else { return Ok(()) };
+        if remaining.is_zero() && self.guest.who().expired_for() > TOKEN_GRACE {
             let message = "the token has expired; get a new one and connect again".to_owned();
             return Err(End::Error(ErrorCode::AuthError, message));
         }
@@ -83,14 +83,9 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn renew_token(&mut self, token: &str) -> Result<(), End> {
-        let renewed = self.context.authenticator.verify(token);
-        let renewed = renewed.map_err(|e| End::Error(ErrorCode::AuthError, e.to_string()))?;
-        if renewed.subject != self.who.subject {
-            let message = "the new token names somebody else; connect again with it".to_owned();
-            return Err(End::Error(ErrorCode::AuthError, message));
-        }
-        self.who = renewed;
+    pub(super) async fn renew_token(&mut self, token: &str) -> Result<(), End> {
+        let renewed = self.guest.renew(token).await;
+        renewed.map_err(|refused| End::Error(ErrorCode::AuthError, refused.to_string()))?;
         self.warned_of_token = false;
         Ok(())
     }

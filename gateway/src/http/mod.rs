@@ -1,38 +1,27 @@
-//! The listener, its routes, and who may open a session.
+//! The client port: its listener, its routes, and what every answer carries.
+//!
+//! - [`stream`]: the WebSocket handshake
+
+mod stream;
 
 use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
-    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    Router,
+    http::{HeaderName, HeaderValue, header},
     routing::get,
 };
 use prometheus::Registry;
-use serde_json::json;
-use shared::{bus::Bus, consumer::BUS, health::Health, shutdown::CancellationToken, wire::SUBPROTOCOL};
+use shared::{bus::Bus, consumer::BUS, health::Health, shutdown::CancellationToken};
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
-use crate::{
-    auth::{AuthError, Authenticator},
-    config::GatewayConfig,
-    mailbox::Mailbox,
-    metrics::Metrics,
-    session::{self, Context},
-};
+use crate::{config::GatewayConfig, door::Door, mailbox::Mailbox, metrics::Metrics, session::Context};
 
-/// The library's own limits: above [`shared::wire::MAX_MESSAGE_BYTES`], so that a frame a little too large still gets
-/// an error that says so.
-const LIBRARY_MAX_BYTES: usize = 256 * 1024;
-/// tungstenite takes this much for every connection; its default of 128 KiB costs 1.3 GB at 10,000 connections.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// How long sessions may take to end once the server stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 /// How long answers that are no sessions may take to end.
@@ -71,7 +60,7 @@ pub struct Gateway {
 #[derive(Debug, Clone)]
 struct AppState {
     context: Context,
-    places: Arc<Semaphore>,
+    door: Arc<Door>,
     sessions: TaskTracker,
     shutdown: CancellationToken,
     health: Health,
@@ -92,15 +81,14 @@ impl Gateway {
         let listener = TcpListener::bind(addr).await.map_err(|source| GatewayError::Bind { addr, source })?;
         let name = format!("{:016x}", rand::random::<u64>());
         let context = Context {
-            authenticator: Arc::new(Authenticator::new(&config.auth, config.allowed_origins.clone())),
             mailbox: Mailbox::new(Arc::clone(&bus), &name),
             metrics: Metrics::new(registry)?,
             config: Arc::new(config),
             bus,
         };
-        let places = Arc::new(Semaphore::new(context.config.max_sessions));
+        let door = Arc::new(Door::new(&context.config));
         let (sessions, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        Ok(Self { listener, state: AppState { context, places, sessions, shutdown, health } })
+        Ok(Self { listener, state: AppState { context, door, sessions, shutdown, health } })
     }
 
     /// Where clients connect; tells the port when it was bound to port 0.
@@ -151,7 +139,7 @@ impl Gateway {
 
 fn router(state: AppState) -> Router {
     let web_ui = state.context.config.web_ui.clone();
-    let router = Router::new().route("/v1/stream", get(stream)).with_state(state);
+    let router = Router::new().route("/v1/stream", get(stream::open)).with_state(state);
     let router = match web_ui {
         Some(directory) => router.fallback_service(ServeDir::new(directory)),
         None => router,
@@ -165,62 +153,4 @@ fn router(state: AppState) -> Router {
         .layer(set(header::REFERRER_POLICY, "no-referrer"))
         .layer(set(HeaderName::from_static("permissions-policy"), "microphone=(self), display-capture=(self)"))
         .layer(set(header::CACHE_CONTROL, "no-cache"))
-}
-
-/// Answers the WebSocket handshake, or refuses it with a status and a reason before the 101.
-async fn stream(
-    State(state): State<AppState>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let refused = &state.context.metrics.refused;
-    let who = match state.context.authenticator.admit(&headers) {
-        Ok(who) => who,
-        Err(error) => {
-            let status = match error {
-                AuthError::Origin | AuthError::Host => StatusCode::FORBIDDEN,
-                _ => StatusCode::UNAUTHORIZED,
-            };
-            refused.with_label_values(&["auth"]).inc();
-            let code = if status == StatusCode::FORBIDDEN { "forbidden" } else { "auth_error" };
-            let mut response = refusal(status, code, &error.to_string());
-            if status == StatusCode::UNAUTHORIZED {
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            return response;
-        }
-    };
-    let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
-        refused.with_label_values(&["full"]).inc();
-        let mut response =
-            refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "all sessions are taken; try again soon");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-        return response;
-    };
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(_) => {
-            refused.with_label_values(&["handshake"]).inc();
-            let message = "this address speaks WebSocket only; connect with ws:// and the subprotocol subtide.v1";
-            return refusal(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
-        }
-    };
-    let upgrade = upgrade
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(READ_BUFFER_BYTES)
-        .max_write_buffer_size(LIBRARY_MAX_BYTES)
-        .max_message_size(LIBRARY_MAX_BYTES)
-        .max_frame_size(LIBRARY_MAX_BYTES);
-    let (context, shutdown, sessions) = (state.context, state.shutdown, state.sessions);
-    upgrade.on_upgrade(move |socket| {
-        sessions.track_future(async move {
-            session::serve(socket, who, context, shutdown).await;
-            drop(place);
-        })
-    })
-}
-
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({"code": code, "message": message}))).into_response()
 }
