@@ -1,7 +1,10 @@
 //! The client port: its listener, its routes, and what every answer carries.
 //!
 //! - [`stream`]: the WebSocket handshake
+//! - [`sign_in`]: sign-in, refresh, logout; [`address`]: where a request came from
 
+pub mod address;
+pub mod sign_in;
 mod stream;
 
 use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc, time::Duration};
