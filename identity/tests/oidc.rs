@@ -1,6 +1,10 @@
 //! Sign-in against an issuer that does its worst.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails; figures are read by others"
+)]
 
 // The package `tests` has it as well; there it would cost this one everything else that is tested there.
 #[path = "../../tests/src/hostile_issuer.rs"]

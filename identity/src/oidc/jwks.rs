@@ -112,13 +112,12 @@ impl KeySet {
         if kid.is_empty() || kid.len() > MAX_KID_BYTES {
             return Err(UNKNOWN);
         }
-        let found = |keys: &HashMap<String, Key>| keys.get(kid).map(|key| (key.algorithm, key.key.clone()));
         let keys = self.keys.get(async || self.fetch().await).await.map_err(|_| Refused::Unavailable)?;
-        if let Some(key) = found(&keys) {
-            return Ok(key);
+        if let Some(Key { algorithm, key }) = keys.get(kid) {
+            return Ok((*algorithm, key.clone()));
         }
-        let newer = self.keys.newer(&keys, async || self.fetch().await).await;
-        newer.as_deref().and_then(found).ok_or(UNKNOWN)
+        let newer = self.keys.newer(&keys, async || self.fetch().await).await.ok_or(UNKNOWN)?;
+        newer.get(kid).map(|Key { algorithm, key }| (*algorithm, key.clone())).ok_or(UNKNOWN)
     }
 
     async fn fetch(&self) -> Result<Fetched<HashMap<String, Key>>, OutboundError> {

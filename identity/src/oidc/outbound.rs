@@ -1,6 +1,6 @@
 //! The one way out: requests to a provider, bounded in time and size, never redirected.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use oauth2::http;
 use serde::de::DeserializeOwned;
@@ -79,8 +79,7 @@ impl Outbound {
         Ok(Fetched { value, fresh_for: answer.fresh_for })
     }
 
-    /// A request of the `oauth2` crate.
-    pub(super) async fn call(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, OutboundError> {
+    async fn exchange(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, OutboundError> {
         let (parts, body) = request.into_parts();
         let url = Url::parse(&parts.uri.to_string()).map_err(|_| OutboundError::Unreachable("it is no URL"))?;
         let request = self.client.request(parts.method, url).headers(parts.headers).body(body);
@@ -101,6 +100,16 @@ impl Outbound {
             _ => self.breaker.failed(),
         }
         answer
+    }
+}
+
+/// For the requests of the `oauth2` crate.
+impl<'c> oauth2::AsyncHttpClient<'c> for Outbound {
+    type Error = OutboundError;
+    type Future = Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse, OutboundError>> + Send + 'c>>;
+
+    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
+        Box::pin(self.exchange(request))
     }
 }
 

@@ -276,10 +276,9 @@ impl Provider {
     async fn exchange(&self, login: &Pending, code: String, verifier: String) -> Result<ProviderIdentity, Failed> {
         let document = self.discovery.document().await.map_err(|_| Failed::Away)?;
         let oauth = self.oauth(&document, &login.asker, &login.redirect_uri)?;
-        let outbound = self.discovery.outbound();
-        let http = |request| async move { outbound.call(request).await };
         let request = oauth.exchange_code(AuthorizationCode::new(code));
-        let answer = request.set_pkce_verifier(PkceCodeVerifier::new(verifier)).request_async(&http).await;
+        let answer =
+            request.set_pkce_verifier(PkceCodeVerifier::new(verifier)).request_async(self.discovery.outbound()).await;
         let answer = answer.map_err(|error| self.refused(&error))?;
         let token = answer.extra_fields().id_token.as_deref().ok_or(Failed::Token("id_token_missing"))?;
         let client_id = &self.client(&login.asker).id;

@@ -1,7 +1,7 @@
 //! Sign-in of a browser: to the provider and back, the refresh token ends up in a cookie.
 
 use axum::{
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -44,8 +44,8 @@ pub(super) struct CallbackQuery {
     (status = 400, description = "a page: `return` is no path of this server"),
     (status = 404, description = "not_found: no sign-in here"),
     (status = 503, description = "a page: the provider is away")))]
-pub(super) async fn login(State(desk): State<Desk>, query: Option<Query<LoginQuery>>) -> Response {
-    let wanted = query.map(|Query(query)| query.return_to.unwrap_or_else(|| "/".to_owned()));
+pub(super) async fn login(State(desk): State<Desk>, query: Result<Query<LoginQuery>, QueryRejection>) -> Response {
+    let wanted = query.ok().map(|Query(query)| query.return_to.unwrap_or_else(|| "/".to_owned()));
     let Some(return_to) = wanted.filter(|path| is_own_path(path)) else {
         return page::of(&Failed::Request("`return` must be a path of this server, such as /").into());
     };
@@ -69,10 +69,10 @@ pub(super) async fn callback(
     State(desk): State<Desk>,
     asker: Asker,
     headers: HeaderMap,
-    query: Option<Query<CallbackQuery>>,
+    query: Result<Query<CallbackQuery>, QueryRejection>,
 ) -> Response {
     let login_id = desk.cookies.get(Name::Login, &headers).map(str::to_owned);
-    let mut response = match welcome(&desk, &asker, login_id, query.map(|Query(query)| query)).await {
+    let mut response = match welcome(&desk, &asker, login_id, query.ok().map(|Query(query)| query)).await {
         Ok(response) => response,
         Err(away) => page::of(&away),
     };
