@@ -33,3 +33,6 @@ pub use config::IdentityConfig;
 pub use oidc::{KeySet, OidcConfig, Provider};
 pub use people::{People, Person, ProviderIdentity, Tokens};
 pub use principal::{Principal, Refused, Scope, Scopes};
+
+#[cfg(test)]
+mod tests;

@@ -106,17 +106,17 @@ pub enum OpenError {
 /// People, their tokens and everything that can be revoked. Clones share it.
 #[derive(Debug, Clone)]
 pub struct People {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     /// Of the request that is served, for the audit.
     request: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    database: Database,
+pub(crate) struct Inner {
+    pub(crate) database: Database,
     clock: Clock,
     secrets: Arc<Secrets>,
-    keys: Arc<SigningKeys>,
+    pub(crate) keys: Arc<SigningKeys>,
     access: Access,
     sign_ins: SignIns,
     api_keys: ApiKeys,
@@ -124,7 +124,7 @@ struct Inner {
     issuer: String,
     audit_retention: u64,
     transcript_retention: Option<u64>,
-    unwritten: Mutex<Unwritten>,
+    pub(crate) unwritten: Mutex<Unwritten>,
 }
 
 impl People {

@@ -32,7 +32,7 @@ pub const PUBLISH_BEFORE: Duration = Duration::from_secs(300);
 /// What was read from the database is believed for so long: the time in which a dropped key is out of use everywhere.
 const BELIEVED: u64 = 60;
 /// A name that is not known leads to the database at most so often, seconds.
-const UNKNOWN_KID_EVERY: u64 = 5;
+const UNKNOWN_KID_EVERY: u64 = 10;
 /// After a failure the database is left alone for so long, seconds.
 const RETRY_AFTER: u64 = 5;
 /// While the database is away, what was read last is believed for so long, seconds: live sessions renew their tokens, and

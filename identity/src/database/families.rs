@@ -173,9 +173,9 @@ impl Database {
         Ok(on!(self, |pool| sqlx::query_as(sql).bind(person).fetch_all(pool).await)?)
     }
 
-    /// Forgets the families that began before `before`, and their tokens: nothing can be refreshed with them any more.
+    /// Forgets the families that began at `before` or earlier, and their tokens: nothing can be refreshed with them any more.
     pub(crate) async fn forget_families(&self, before: u64) -> Result<u64, DatabaseError> {
-        let sql = "DELETE FROM families WHERE created < $1";
+        let sql = "DELETE FROM families WHERE created <= $1";
         let done = on!(self, |pool| sqlx::query(sql)
             .bind(stored(before))
             .execute(pool)

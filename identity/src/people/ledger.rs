@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Usage that the database did not take yet: audio in milliseconds of a subject on a day.
-pub(super) type Unwritten = HashMap<(String, String), u64>;
+pub(crate) type Unwritten = HashMap<(String, String), u64>;
 
 /// Most subjects and days that wait for the database; usage of more is lost, and said to be.
 const MOST_UNWRITTEN: usize = 10_000;
