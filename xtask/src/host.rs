@@ -25,6 +25,8 @@ pub(crate) const COMPILER: [Tool; 3] = [
 pub(crate) const REDIS: Tool = Tool { program: "redis-server", packages: &["redis-server"] };
 /// Runs the tests of the page.
 pub(crate) const NODE: Tool = Tool { program: "node", packages: &["nodejs"] };
+/// Gets the packages of the provider that people sign in at in tests.
+pub(crate) const NPM: Tool = Tool { program: "npm", packages: &["npm"] };
 /// Speak for the training smoke test; voices also need their data and the library.
 pub(crate) const VOICES: [Tool; 2] =
     [Tool { program: "espeak-ng", packages: &["espeak-ng"] }, Tool { program: "flite", packages: &["flite"] }];

@@ -26,7 +26,7 @@ use identity::{People, Provider};
 use serde::Serialize;
 use shared::wire::ErrorCode;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::ToSchema;
+use utoipa::{OpenApi as _, ToSchema};
 
 pub use self::{
     native::{FinishBody, StartBody, StartedBody},
@@ -93,6 +93,28 @@ pub fn routes(state: SignIn) -> Router {
         .layer(unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
 }
 
+/// What these routes take and answer, to be merged into the description of all routes.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    paths(
+        answer_config,
+        jwks,
+        native::start,
+        native::finish,
+        browser::login,
+        browser::callback,
+        tokens::refresh,
+        tokens::logout
+    ),
+    tags((name = "sign-in", description = "Who somebody is, and tokens"))
+)]
+struct Description;
+
 fn desk(people: People, provider: Arc<Provider>) -> Router {
     let cookies = cookies::Cookies::new(&provider.config().public_url);
     Router::new()
@@ -123,4 +145,25 @@ async fn jwks(State(people): State<People>) -> Response {
 
 async fn not_found() -> TurnedAway {
     TurnedAway::new(ErrorCode::NotFound, "not_found", "nothing of that name is here; GET /auth/config tells what is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described() {
+        let described: Vec<_> = openapi().paths.paths.into_keys().collect();
+        let expected = [
+            "/.well-known/jwks.json",
+            "/auth/callback",
+            "/auth/config",
+            "/auth/finish",
+            "/auth/login",
+            "/auth/logout",
+            "/auth/refresh",
+            "/auth/start",
+        ];
+        assert_eq!(described, expected);
+    }
 }
