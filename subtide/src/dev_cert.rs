@@ -125,13 +125,18 @@ fn report(names: &[String], made: bool, [cert, key, ca]: [&PathBuf; 3]) {
     println!("certificate for {} (398 days):", names.join(", "));
     println!("  TLS_CERT={}", cert.display());
     println!("  TLS_KEY={}\n", key.display());
-    println!("{} {ca} on each device, once, and only on devices of your own:", if made { "Trust" } else { "Still trust" });
+    println!(
+        "{} {ca} on each device, once, and only on devices of your own:",
+        if made { "Trust" } else { "Still trust" }
+    );
     println!("  Linux    sudo cp {ca} /usr/local/share/ca-certificates/subtide.crt && sudo update-ca-certificates");
     println!("           Chrome and Firefox keep lists of their own: settings, certificates, authorities, import");
     println!("  macOS    sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {ca}");
     println!("  Windows  certutil -addstore -f Root {ca}   (as administrator)");
     println!("  Android  settings, security, encryption and credentials, install a certificate, CA certificate");
-    println!("  iOS      open the file, install the profile, then settings, general, about, certificate trust settings");
+    println!(
+        "  iOS      open the file, install the profile, then settings, general, about, certificate trust settings"
+    );
     println!("\nWho has ca-key.pem can make certificates that these devices believe: keep it, or delete it when done.");
 }
 
