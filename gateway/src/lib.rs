@@ -23,4 +23,4 @@ pub mod session;
 pub mod socket;
 
 pub use config::GatewayConfig;
-pub use http::{Gateway, GatewayError};
+pub use http::serve::{Gateway, GatewayError};

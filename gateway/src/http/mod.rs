@@ -1,159 +1,94 @@
 //! The client port: its listener, its routes, and what every answer carries.
 //!
-//! - [`stream`]: the WebSocket handshake
-//! - [`sign_in`]: sign-in, refresh, logout; [`address`]: where a request came from
+//! - [`serve`]: a gateway from its ports to its end; `listen`: connections; [`tls`]: certificates
+//! - `stream`: the WebSocket handshake; `me`: tickets, and who am I; [`sign_in`]: sign-in, refresh, logout
+//! - [`hygiene`]: ids, limits and headers of every answer; [`address`]: where a request came from
+//! - `admin`: the operators' port
+//! - [`openapi`], [`paths`]: what there is
 
 pub mod address;
+mod admin;
+pub mod hygiene;
+mod listen;
+mod me;
+pub mod openapi;
+pub mod paths;
+pub mod serve;
 pub mod sign_in;
 mod stream;
+pub mod tls;
 
-use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, header},
-    routing::get,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware,
+    routing::{get, post},
 };
-use prometheus::Registry;
-use shared::{bus::Bus, consumer::BUS, health::Health, shutdown::CancellationToken};
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use shared::{health::Health, shutdown::CancellationToken};
 use tokio_util::task::TaskTracker;
-use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
+use tower_http::{
+    cors::{AllowOrigin, CorsLayer},
+    services::ServeDir,
+};
 
-use crate::{config::GatewayConfig, door::Door, mailbox::Mailbox, metrics::Metrics, session::Context};
+use self::{
+    hygiene::{Hygiene, MAX_BODY_BYTES},
+    sign_in::SignIn,
+};
+use crate::{config::GatewayConfig, door::Door, session::Context};
 
-/// How long sessions may take to end once the server stops.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
-/// How long answers that are no sessions may take to end.
-const PAGE_DEADLINE: Duration = Duration::from_secs(3);
-/// What the page may do: its own scripts and styles, its own WebSocket, nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                           font-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; \
-                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// Why a gateway could not start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
-    /// The client port cannot be had.
-    #[error("{addr} cannot be listened on: {source}; choose another GATEWAY_PORT or stop what holds it")]
-    Bind {
-        /// Address wanted.
-        addr: SocketAddr,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A metric's name is taken.
-    #[error("metrics cannot be registered: {0}")]
-    Metrics(#[from] prometheus::Error),
-    /// Serving failed.
-    #[error("the client port failed: {0}")]
-    Serve(#[from] std::io::Error),
-}
-
-/// A bound gateway.
-#[derive(Debug)]
-pub struct Gateway {
-    listener: TcpListener,
-    state: AppState,
-}
+/// For so long a browser need not ask again what a page of another origin may do.
+const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Clone)]
 struct AppState {
     context: Context,
     door: Arc<Door>,
+    sign_in: SignIn,
     sessions: TaskTracker,
     shutdown: CancellationToken,
     health: Health,
 }
 
-impl Gateway {
-    /// Opens the client port. Metrics go to `registry`; `health` is told whether the bus answers.
-    ///
-    /// # Errors
-    /// See [`GatewayError`].
-    pub async fn bind(
-        config: GatewayConfig,
-        bus: Arc<dyn Bus>,
-        health: Health,
-        registry: &Registry,
-    ) -> Result<Self, GatewayError> {
-        let addr = config.addr;
-        let listener = TcpListener::bind(addr).await.map_err(|source| GatewayError::Bind { addr, source })?;
-        let name = format!("{:016x}", rand::random::<u64>());
-        let context = Context {
-            mailbox: Mailbox::new(Arc::clone(&bus), &name),
-            metrics: Metrics::new(registry)?,
-            config: Arc::new(config),
-            bus,
-        };
-        let door = Arc::new(Door::new(&context.config));
-        let (sessions, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        Ok(Self { listener, state: AppState { context, door, sessions, shutdown, health } })
-    }
-
-    /// Where clients connect; tells the port when it was bound to port 0.
-    ///
-    /// # Errors
-    /// When the operating system does not say.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Serves until `shutdown`, then lets every session end in order, within a deadline.
-    ///
-    /// # Errors
-    /// When the listener fails for good.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
-        let AppState { context, sessions, shutdown: draining, health, .. } = self.state.clone();
-        let reading = CancellationToken::new();
-        let reader = tokio::spawn(context.mailbox.run(reading.clone(), move |up| health.set(BUS, up)));
-        // Sessions must hear of the shutdown at the same moment as the listener.
-        let forward = tokio::spawn(async move {
-            shutdown.cancelled().await;
-            draining.cancel();
-        });
-        let stop = self.state.shutdown.clone();
-        let serving = axum::serve(self.listener, router(self.state))
-            .with_graceful_shutdown(stop.clone().cancelled_owned())
-            .into_future();
-        // Connections that are no sessions may not hold up the end: a page half read is cut off.
-        let overdue = async {
-            stop.cancelled().await;
-            sleep(PAGE_DEADLINE).await;
-        };
-        let served = tokio::select! {
-            served = serving => served,
-            () = overdue => Ok(()),
-        };
-        sessions.close();
-        if timeout(DRAIN_DEADLINE, sessions.wait()).await.is_err() {
-            tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut off");
-        }
-        forward.abort();
-        reading.cancel();
-        // The reader ends by itself once told; it only fails when it was cancelled with the runtime.
-        drop(reader.await);
-        Ok(served?)
-    }
+fn router(state: AppState) -> Router {
+    let config = Arc::clone(&state.context.config);
+    let door = Router::new().route(paths::TICKET, post(me::ticket)).route(paths::ME, get(me::me));
+    let api = Router::new()
+        .route(paths::STREAM, get(stream::open))
+        .route(paths::OPENAPI, get(openapi::openapi))
+        .with_state(state.clone())
+        .merge(door.with_state(Arc::clone(&state.door)))
+        .merge(sign_in::routes(state.sign_in.clone()))
+        .layer(cors(&config));
+    let router = match &config.web_ui {
+        Some(directory) => api.fallback_service(ServeDir::new(directory)),
+        None => api,
+    };
+    around(router, &state)
 }
 
-fn router(state: AppState) -> Router {
-    let web_ui = state.context.config.web_ui.clone();
-    let router = Router::new().route("/v1/stream", get(stream::open)).with_state(state);
-    let router = match web_ui {
-        Some(directory) => router.fallback_service(ServeDir::new(directory)),
-        None => router,
+/// `router` with what every answer has in common.
+fn around(router: Router, state: &AppState) -> Router {
+    let config = &state.context.config;
+    let hygiene = Hygiene {
+        door: Arc::clone(&state.door),
+        trusted: config.door.trusted_proxies.clone().into(),
+        strict_transport: config.tls.is_some() || config.public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
     };
-    let set = |name: HeaderName, value: &'static str| {
-        SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
-    };
-    router
-        .layer(set(header::CONTENT_SECURITY_POLICY, PAGE_POLICY))
-        .layer(set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(set(header::REFERRER_POLICY, "no-referrer"))
-        .layer(set(HeaderName::from_static("permissions-policy"), "microphone=(self), display-capture=(self)"))
-        .layer(set(header::CACHE_CONTROL, "no-cache"))
+    router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).layer(middleware::from_fn_with_state(hygiene, hygiene::around))
+}
+
+/// What pages of other origins may do: those on the list, with these methods and headers, without cookies.
+fn cors(config: &GatewayConfig) -> CorsLayer {
+    let origins = config.allowed_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let request_id = HeaderName::from_static("x-request-id");
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, request_id.clone()])
+        .expose_headers([header::RETRY_AFTER, request_id])
+        .max_age(CORS_MAX_AGE)
 }

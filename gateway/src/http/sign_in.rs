@@ -26,7 +26,7 @@ use identity::{People, Provider};
 use serde::Serialize;
 use shared::wire::ErrorCode;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::{OpenApi as _, ToSchema};
+use utoipa::{OpenApi, ToSchema};
 
 pub use self::{
     native::{FinishBody, StartBody, StartedBody},
@@ -67,6 +67,20 @@ pub struct ConfigBody {
     pub ways: &'static [&'static str],
 }
 
+/// The description of these routes.
+#[derive(OpenApi)]
+#[openapi(paths(
+    answer_config,
+    jwks,
+    native::start,
+    native::finish,
+    browser::login,
+    browser::callback,
+    tokens::refresh,
+    tokens::logout,
+))]
+pub(super) struct SignInApi;
+
 /// The routes of sign-in. Each request should carry a [`super::address::ClientAddress`] as an extension, for the audit.
 pub fn routes(state: SignIn) -> Router {
     let config = ConfigBody {
@@ -92,28 +106,6 @@ pub fn routes(state: SignIn) -> Router {
         .layer(unless_set(header::REFERRER_POLICY, "no-referrer"))
         .layer(unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
 }
-
-/// What these routes take and answer, to be merged into the description of all routes.
-#[must_use]
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    Description::openapi()
-}
-
-#[derive(utoipa::OpenApi)]
-#[openapi(
-    paths(
-        answer_config,
-        jwks,
-        native::start,
-        native::finish,
-        browser::login,
-        browser::callback,
-        tokens::refresh,
-        tokens::logout
-    ),
-    tags((name = "sign-in", description = "Who somebody is, and tokens"))
-)]
-struct Description;
 
 fn desk(people: People, provider: Arc<Provider>) -> Router {
     let cookies = cookies::Cookies::new(&provider.config().public_url);
@@ -153,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described() {
-        let described: Vec<_> = openapi().paths.paths.into_keys().collect();
+        let described: Vec<_> = SignInApi::openapi().paths.paths.into_keys().collect();
         let expected = [
             "/.well-known/jwks.json",
             "/auth/callback",
