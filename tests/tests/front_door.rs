@@ -165,7 +165,11 @@ async fn no_bad_credential_gets_past_the_handshake() {
             wrong.push(format!("{}: {status}", bad.name));
         }
         assert!(head.to_ascii_lowercase().contains("x-request-id:"), "{}: {head}", bad.name);
-        assert!(status != 401 || head.to_ascii_lowercase().contains("www-authenticate: bearer"), "{}: {head}", bad.name);
+        assert!(
+            status != 401 || head.to_ascii_lowercase().contains("www-authenticate: bearer"),
+            "{}: {head}",
+            bad.name
+        );
     }
     figure("bad_credentials_tried", bad.len() as f64);
     figure("bad_credentials_refused", refused as f64);
@@ -180,7 +184,10 @@ async fn no_bad_credential_gets_past_the_handshake() {
 }
 
 /// Sockets of one sign-in at both gateways, and of another that must not be touched.
-async fn at_both_gateways(house: &House, tokens: &Tokens) -> (Vec<(Sender, Receiver, String)>, (Sender, Receiver, String)) {
+async fn at_both_gateways(
+    house: &House,
+    tokens: &Tokens,
+) -> (Vec<(Sender, Receiver, String)>, (Sender, Receiver, String)) {
     let mine = vec![house.session(0, &tokens.access_token).await, house.session(1, &tokens.access_token).await];
     let other = house.sign_in("bea").await;
     (mine, house.session(1, &other.access_token).await)
@@ -246,11 +253,13 @@ async fn a_session_is_resumed_only_by_its_own_person_and_keeps_its_place() {
     assert_eq!(ended_by(&mut receiver).await, ErrorCode::ResumeExpired);
     drop((sender, receiver));
     // The broken socket's gateway may not have noticed yet; her one place is the session's wherever it goes on.
-    let (_sender, mut again) = client::open(&house.url(1), Some(&ana.access_token), resume(&resume_token)).await.unwrap();
+    let (_sender, mut again) =
+        client::open(&house.url(1), Some(&ana.access_token), resume(&resume_token)).await.unwrap();
     let event = timeout(PATIENCE, again.next()).await.unwrap().unwrap().unwrap();
     assert!(matches!(event.message, ServerMessage::Started { resumed: true, .. }), "{event:?}");
     drop(first.next().await);
-    let (status, head) = house.handshake("/v1/stream", &[("Authorization", format!("Bearer {}", ana.access_token))]).await;
+    let (status, head) =
+        house.handshake("/v1/stream", &[("Authorization", format!("Bearer {}", ana.access_token))]).await;
     assert_eq!(status, 429, "a second session is one too many: {head}");
     assert!(head.to_ascii_lowercase().contains("retry-after:"), "{head}");
 }

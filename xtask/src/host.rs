@@ -29,6 +29,8 @@ pub(crate) const POSTGRES: Tool = Tool { program: "initdb", packages: &["postgre
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 /// Runs the tests of the page.
 pub(crate) const NODE: Tool = Tool { program: "node", packages: &["nodejs"] };
+/// Gets the packages of the provider that people sign in at in tests.
+pub(crate) const NPM: Tool = Tool { program: "npm", packages: &["npm"] };
 /// Speak for the training smoke test; voices also need their data and the library.
 pub(crate) const VOICES: [Tool; 2] =
     [Tool { program: "espeak-ng", packages: &["espeak-ng"] }, Tool { program: "flite", packages: &["flite"] }];

@@ -141,7 +141,11 @@ fn of_the_request(good: &str) -> Vec<Shown> {
             "/v1/stream",
             &[("Authorization", format!("Bearer {good}")), ("Origin", format!("{PAGE}.evil.example"))],
         ),
-        shown("two headers", "/v1/stream", &[("Authorization", format!("Bearer {good}x")), ("Authorization", format!("Bearer {good}"))]),
+        shown(
+            "two headers",
+            "/v1/stream",
+            &[("Authorization", format!("Bearer {good}x")), ("Authorization", format!("Bearer {good}"))],
+        ),
         shown("a cookie", "/v1/stream", &[("Cookie", format!("token={good}"))]),
     ]
 }
@@ -153,7 +157,8 @@ async fn of_our_tokens(house: &House, good: &str, refresh: &str) -> Vec<Shown> {
     let rest = |header: &Value, claims: &Value| format!("{}.{}.{}", encode(header), encode(claims), parts[2]);
     let keys = house.people.jwks().await.unwrap();
     let public = keys["keys"][0]["x"].as_str().unwrap().to_owned();
-    let changed = |name: &str, changes: &Value| bearer(format!("ours, {name}"), &rest(&header, &with(&claims, changes)));
+    let changed =
+        |name: &str, changes: &Value| bearer(format!("ours, {name}"), &rest(&header, &with(&claims, changes)));
     let headed = |name: &str, changes: &Value| bearer(format!("ours, {name}"), &rest(&with(&header, changes), &claims));
     let hs = with(&header, &json!({"alg": "HS256"}));
     let mut flipped = parts[2].to_owned();
@@ -177,7 +182,10 @@ async fn of_our_tokens(house: &House, good: &str, refresh: &str) -> Vec<Shown> {
             "ours, HMAC with the public key's bytes",
             &hmac(&hs, &claims, &URL_SAFE_NO_PAD.decode(&public).unwrap(), Algorithm::HS256),
         ),
-        bearer("ours, signed by the trusted issuer", &house.issuer.sign(&with(&header, &json!({"alg": "RS256"})), &claims)),
+        bearer(
+            "ours, signed by the trusted issuer",
+            &house.issuer.sign(&with(&header, &json!({"alg": "RS256"})), &claims),
+        ),
         bearer("a refresh token", refresh),
         bearer("an API key nobody made", &format!("stk_{}_{}", "0".repeat(16), "0".repeat(43))),
         bearer("a piece of an API key", "stk_"),
