@@ -119,6 +119,12 @@ impl GatewayConfig {
         }
     }
 
+    /// Nobody is asked to sign in, and there is neither TLS nor an admin listener, whatever the environment says: for commands
+    /// that are their own only client.
+    pub fn ask_nobody(&mut self) {
+        (self.auth, self.oidc, self.tls, self.admin) = (AuthMode::Off, None, None, None);
+    }
+
     /// Reads every key of the gateway, and refuses combinations that would let strangers in. Faults are recorded in
     /// `env`; the value returned is only good when [`Env::finish`] is.
     pub fn from_env(env: &mut Env) -> Self {
