@@ -67,7 +67,11 @@ fn refusal(status: u16, message: &str, retry_after: Option<Duration>) -> String 
         ),
         (403, _) => format!("the gateway does not allow this (403){said}"),
         (429 | 503, Some(wait)) => {
-            let why = if status == 429 { "too many connections or no quota left" } else { "the gateway is full or not ready" };
+            let why = if status == 429 {
+                "too many connections or no quota left"
+            } else {
+                "the gateway is full or not ready"
+            };
             format!("{why} ({status}){said}; try again in {}", in_words(wait))
         }
         (429 | 503, None) => format!("the gateway takes no session at present ({status}){said}; try again later"),

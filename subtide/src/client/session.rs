@@ -91,7 +91,8 @@ impl Session {
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (told, happenings) = mpsc::channel(HAPPENINGS);
         let (kept, backoff) = (Kept::new(self.start.audio), reconnect::backoff());
-        let task = Task { session: self, ordered, told, kept, seen: 0, hold: None, broken_at: None, backoff, open: true };
+        let task =
+            Task { session: self, ordered, told, kept, seen: 0, hold: None, broken_at: None, backoff, open: true };
         tokio::spawn(task.run(socket));
         Ok((Uplink(orders), Downlink(happenings)))
     }

@@ -80,6 +80,9 @@ impl Task {
                         None => return Parting::of_close(None, ""),
                     };
                     if let ServerMessage::Started { .. } = event.message {
+                        if started {
+                            continue; // one that an earlier socket did not live to bring
+                        }
                         started = true;
                         patience = Instant::now() + SILENCE;
                     }

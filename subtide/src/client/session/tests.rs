@@ -93,7 +93,7 @@ impl Peer {
         let token = format!("token of {event}");
         self.say(json!({"event": event, "type": "started", "session": session, "resume_token": token,
             "resumed": resumed, "audio_ms": audio_ms, "limits": limits}))
-        .await;
+            .await;
     }
 
     async fn ack(&mut self, event: u64, audio_ms: u64) {
@@ -108,7 +108,7 @@ impl Peer {
     async fn error(mut self, event: u64, code: &str, close: u16) {
         self.say(json!({"event": event, "type": "error", "code": code, "message": "m", "retryable": false,
             "trace_id": ""}))
-        .await;
+            .await;
         self.0.close(Some(CloseFrame { code: CloseCode::from(close), reason: "".into() })).await.ok();
     }
 }
