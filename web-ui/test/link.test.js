@@ -72,12 +72,16 @@ test('a session survives cuts: all events once and in order, all audio once', { 
   let sent = 4800;
   let cuts = 0;
   let stopped = false;
+  let whole = false;
   const { states, events, closed, received } = await session({}, (link, event, stub) => {
     if (!stopped) {
       link.send(new ArrayBuffer(640));
       sent += 640;
     }
-    if (event.event % 20 === 0 && cuts < 4) {
+    // One cut a socket: what it still brings after that is of the past.
+    if (event.type === 'started') whole = true;
+    else if (whole && event.event % 13 === 0 && cuts < 4) {
+      whole = false;
       cuts += 1;
       if (cuts === 2) stub.close(1001);
       else stub.drop();
