@@ -281,7 +281,7 @@ export class Link {
     else this.#finish('silent', 0, '');
   }
 
-  /** A socket that was open ended. @param {number} code @param {string} reason */
+  /** A socket that was open ended, and what follows. @param {number} code @param {string} reason */
   #broken(code, reason) {
     const error = this.#error;
     if (this.#ended === 'stopped') this.#finish('stopped', code, reason);
@@ -289,8 +289,9 @@ export class Link {
     else if (this.#ended === 'draining') this.#again(0);
     else {
       const sequel = sequelOf(code, error);
-      if (sequel === 'again') this.#again(error?.retry_after_ms ?? 0);
-      else if (sequel === 'end') this.#finish(error ? 'error' : causeOf(code), code, reason);
+      if (sequel === 'renew' && this.#door !== NO_DOOR) void this.#knock();
+      else if (sequel === 'again') this.#again(error?.retry_after_ms ?? 0);
+      else if (sequel !== 'anew') this.#finish(error ? 'error' : causeOf(code), code, reason);
       else {
         this.#forget();
         if (this.#state !== 'stopping') this.#to('reconnecting');
@@ -304,6 +305,20 @@ export class Link {
     const mine = this.#attempt;
     const refused = await whyRefused(this.#url);
     if (mine === this.#attempt) this.#failed(refused);
+  }
+
+  /** Comes back with another token: the one the session was opened with has ended. */
+  async #knock() {
+    const mine = this.#attempt;
+    if (this.#state !== 'stopping') this.#to('reconnecting');
+    try {
+      const token = await this.#door.renewed();
+      if (mine !== this.#attempt) return;
+      if (token) this.#again(0);
+      else this.#finish('unauthorized', 0, '');
+    } catch (error) {
+      if (mine === this.#attempt) this.#failed(error instanceof DoorError ? error.refused : { cause: 'unreachable', retryAfterMs: 0 });
+    }
   }
 
   /** There was no socket. @param {Refused} refused */

@@ -10,7 +10,8 @@ const FIRST_WAIT_MS = 200;
 const LONGEST_WAIT_MS = 5000;
 
 /**
- * @typedef {'again' | 'anew' | 'end'} Sequel Connect again and resume; begin a new session; nothing more.
+ * @typedef {'again' | 'renew' | 'anew' | 'end'} Sequel Connect again and resume; the same with another token; begin a new session;
+ *   nothing more.
  */
 
 /** Close codes that another connection can mend: away, abnormal, internal, restarting, overloaded. */
@@ -26,9 +27,11 @@ const MENDABLE_ERRORS = new Set(['internal', 'unavailable', 'overloaded']);
 export function sequelOf(code, error) {
   if (error) {
     if (error.code === 'resume_expired') return 'anew';
+    if (error.code === 'auth_error') return 'renew';
     return error.retryable && MENDABLE_ERRORS.has(error.code) ? 'again' : 'end';
   }
   if (code === 4410) return 'anew';
+  if (code === 4401) return 'renew';
   return MENDABLE.has(code) ? 'again' : 'end';
 }
 

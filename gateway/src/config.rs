@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
-use shared::config::{ConfigError, Env, ExposeSecret, SecretString};
+use identity::IdentityConfig;
+use shared::config::{ConfigError, Env};
+use url::Url;
 
-use crate::segment::DetectorKind;
+use crate::{door::DoorSettings, http::tls::TlsFiles, segment::DetectorKind};
 
 /// Address clients connect to.
 pub const ENV_BIND: &str = "GATEWAY_BIND";
@@ -20,12 +22,16 @@ pub const ENV_PORT: &str = "GATEWAY_PORT";
 pub const DEFAULT_PORT: u16 = 5026;
 /// Port of `/livez`, `/readyz`, `/health` and `/metrics`, where `HEALTH_PORT` is absent.
 pub const DEFAULT_HEALTH_PORT: u16 = 8080;
-/// Whether a bearer token is needed.
+/// Whether people are asked who they are.
 pub const ENV_ENABLE_AUTH: &str = "ENABLE_AUTH";
-/// Secret of HS256 tokens (or `JWT_SECRET_FILE`).
-pub const ENV_JWT_SECRET: &str = "JWT_SECRET";
-/// RFC 7518 §3.2: a key of at least the size of the hash output, 256 bits.
-pub const MIN_JWT_SECRET_BYTES: usize = 32;
+/// Keys that say how somebody can be known. With none of them, nobody could be.
+pub const WAYS_IN: [&str; 5] = ["JWT_SECRET", "OIDC_CLIENT_ID", "TRUSTED_ISSUERS", "DATABASE_URL", "AUTH_SECRET"];
+/// Where browsers reach us.
+pub const ENV_PUBLIC_URL: &str = "PUBLIC_URL";
+/// Port of the admin listener; absent: there is none.
+pub const ENV_ADMIN_PORT: &str = "ADMIN_PORT";
+/// Address of the admin listener.
+pub const ENV_ADMIN_BIND: &str = "ADMIN_BIND";
 /// Silence that ends an utterance.
 pub const ENV_SILENCE: &str = "SILENCE_THRESHOLD_SECONDS";
 /// Long enough for a breath, short enough for a final within a second of the last word.
@@ -35,7 +41,7 @@ pub const DEFAULT_SILENCE: Duration = Duration::from_millis(600);
 pub const ENV_MAX_UTTERANCE: &str = "MAX_UTTERANCE_SECONDS";
 /// Below the 10 s window of the demo model; raise it to 28 for Whisper's 30 s.
 pub const DEFAULT_MAX_UTTERANCE: Duration = Duration::from_millis(9_000);
-/// Most sessions of this gateway; more are refused with 503.
+/// Most sessions of all gateways, and of this one; more are refused with 503.
 pub const ENV_MAX_SESSIONS: &str = "MAX_SESSIONS";
 /// A session costs about 100 KB and little CPU; the models are the limit long before.
 pub const DEFAULT_MAX_SESSIONS: usize = 1000;
@@ -51,8 +57,8 @@ pub const ENV_ORIGINS: &str = "ALLOWED_ORIGINS";
 pub enum AuthMode {
     /// Nobody is asked; possible on a loopback address only.
     Off,
-    /// `Authorization: Bearer` with an HS256 token signed with this secret.
-    Hs256(SecretString),
+    /// Everybody shows a credential.
+    On(Box<IdentityConfig>),
 }
 
 /// All settings of a gateway.
@@ -66,8 +72,16 @@ pub struct GatewayConfig {
     pub silence_threshold: Duration,
     /// Longest utterance.
     pub max_utterance: Duration,
-    /// Most sessions at once.
+    /// Most sessions at once, of all gateways and of this one.
     pub max_sessions: usize,
+    /// The other limits.
+    pub door: DoorSettings,
+    /// A certificate of our own; `None`: plain HTTP, behind a tunnel or on a loopback address.
+    pub tls: Option<TlsFiles>,
+    /// Where browsers reach us.
+    pub public_url: Option<Url>,
+    /// Address of the admin listener.
+    pub admin: Option<SocketAddr>,
     /// Voice activity detector.
     pub vad: DetectorKind,
     /// Where the web page lies; `None` serves no page.
@@ -90,6 +104,10 @@ impl GatewayConfig {
             silence_threshold: DEFAULT_SILENCE,
             max_utterance: DEFAULT_MAX_UTTERANCE,
             max_sessions: DEFAULT_MAX_SESSIONS,
+            door: DoorSettings::default(),
+            tls: None,
+            public_url: None,
+            admin: None,
             vad: DetectorKind::Earshot,
             web_ui: None,
             allowed_origins: Vec::new(),
@@ -102,7 +120,9 @@ impl GatewayConfig {
     /// `env`; the value returned is only good when [`Env::finish`] is.
     pub fn from_env(env: &mut Env) -> Self {
         let config = Self::from_env_without_auth(env);
-        Self { auth: auth_from_env(env, config.addr.ip()), ..config }
+        let auth = auth_from_env(env, config.addr.ip());
+        let admin = admin_from_env(env, &auth);
+        Self { auth, admin, ..config }
     }
 
     /// As [`GatewayConfig::from_env`], leaving the keys of sign-in alone: nobody is asked. Only for loopback addresses.
@@ -113,6 +133,9 @@ impl GatewayConfig {
         config.silence_threshold = env.seconds_or(ENV_SILENCE, DEFAULT_SILENCE, 0.2..=5.0);
         config.max_utterance = env.seconds_or(ENV_MAX_UTTERANCE, DEFAULT_MAX_UTTERANCE, 4.0..=29.0);
         config.max_sessions = env.parse_or(ENV_MAX_SESSIONS, DEFAULT_MAX_SESSIONS);
+        config.door = DoorSettings::from_env(env);
+        config.tls = TlsFiles::from_env(env);
+        config.public_url = env.parse(ENV_PUBLIC_URL);
         config.vad = env.parse_or(ENV_VAD, DetectorKind::Earshot);
         config.web_ui = env.get(ENV_WEB_UI).map(PathBuf::from).or_else(default_web_ui);
         config.allowed_origins = env
@@ -138,33 +161,41 @@ fn default_web_ui() -> Option<PathBuf> {
     beside.join("index.html").is_file().then_some(beside)
 }
 
+/// Whether `env` says how somebody can be known.
+#[must_use]
+pub fn has_way_in(env: &Env) -> bool {
+    WAYS_IN.iter().any(|key| env.get(key).is_some() || env.get(&format!("{key}_FILE")).is_some())
+}
+
 fn auth_from_env(env: &mut Env, ip: IpAddr) -> AuthMode {
-    let secret = env.secret(ENV_JWT_SECRET);
     if !env.flag_or(ENV_ENABLE_AUTH, true) {
         if !ip.is_loopback() {
             env.fault(format!(
                 "{ENV_ENABLE_AUTH}=false with {ENV_BIND}={ip}: without sign-in the gateway listens on a loopback \
-                 address only; set {ENV_BIND}=127.0.0.1, or {ENV_ENABLE_AUTH}=true with {ENV_JWT_SECRET}"
+                 address only; set {ENV_BIND}=127.0.0.1, or {ENV_ENABLE_AUTH}=true"
             ));
         }
         return AuthMode::Off;
     }
-    match secret {
-        Some(secret) if secret.expose_secret().len() >= MIN_JWT_SECRET_BYTES => AuthMode::Hs256(secret),
-        Some(_) => {
-            env.fault(format!(
-                "{ENV_JWT_SECRET}: shorter than {MIN_JWT_SECRET_BYTES} bytes; make one with `openssl rand -hex 32`"
-            ));
-            AuthMode::Off
-        }
-        None => {
-            env.fault(format!(
-                "{ENV_JWT_SECRET} (or {ENV_JWT_SECRET}_FILE) is not set; make one with `openssl rand -hex 32`, or set \
-                 {ENV_ENABLE_AUTH}=false to run without sign-in on a loopback address"
-            ));
-            AuthMode::Off
-        }
+    if !has_way_in(env) {
+        env.fault(format!(
+            "nobody could sign in: set one of {} (a JWT_SECRET is made with `openssl rand -hex 32`; DATABASE_URL is enough \
+             for API keys), or {ENV_ENABLE_AUTH}=false to run without sign-in on a loopback address",
+            WAYS_IN.join(", ")
+        ));
+        return AuthMode::Off;
     }
+    AuthMode::On(Box::new(IdentityConfig::from_env(env)))
+}
+
+fn admin_from_env(env: &mut Env, auth: &AuthMode) -> Option<SocketAddr> {
+    let ip = env.parse_or(ENV_ADMIN_BIND, DEFAULT_BIND);
+    let port = env.parse(ENV_ADMIN_PORT)?;
+    if matches!(auth, AuthMode::Off) {
+        env.fault(format!("{ENV_ADMIN_PORT}={port} without sign-in: nobody could prove to be an operator"));
+        return None;
+    }
+    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
@@ -184,12 +215,26 @@ mod tests {
     }
 
     #[test]
-    fn sign_in_is_the_default_and_needs_a_good_secret() {
+    fn sign_in_is_the_default_and_needs_a_way_in() {
         assert!(GatewayConfig::read(Env::of([])).is_err_and(|e| e.to_string().contains("JWT_SECRET")));
         assert!(GatewayConfig::read(Env::of([("JWT_SECRET", "short")])).is_err());
         let config = GatewayConfig::read(Env::of([("JWT_SECRET", SECRET), ("GATEWAY_BIND", "0.0.0.0")])).unwrap();
-        assert!(matches!(config.auth, AuthMode::Hs256(_)));
+        assert!(matches!(config.auth, AuthMode::On(_)));
         assert!(!format!("{config:?}").contains(SECRET));
+        let keys = GatewayConfig::read(Env::of([("DATABASE_URL", "sqlite:people.db")])).unwrap();
+        assert!(matches!(keys.auth, AuthMode::On(_)), "API keys are a way in");
+    }
+
+    #[test]
+    fn what_goes_together_is_asked_for_together() {
+        let half = Env::of([("ENABLE_AUTH", "false"), ("TLS_CERT", "cert.pem")]);
+        assert!(GatewayConfig::read(half).is_err_and(|e| e.to_string().contains("TLS_KEY")));
+        let open = Env::of([("ENABLE_AUTH", "false"), ("ADMIN_PORT", "5027")]);
+        assert!(GatewayConfig::read(open).is_err_and(|e| e.to_string().contains("ADMIN_PORT=5027")));
+        let config = GatewayConfig::read(Env::of([("JWT_SECRET", SECRET), ("ADMIN_PORT", "5027")])).unwrap();
+        assert_eq!(config.admin, Some("127.0.0.1:5027".parse().unwrap()));
+        let bad = Env::of([("JWT_SECRET", SECRET), ("PUBLIC_URL", "captions")]);
+        assert!(GatewayConfig::read(bad).is_err_and(|e| e.to_string().contains("PUBLIC_URL=captions")));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! early is held back until all before it are out.
 
 mod conditions;
+mod memory;
 mod pace;
 mod utterance;
 
@@ -24,6 +25,7 @@ use std::{
 
 pub(crate) use self::conditions::millis;
 pub use self::conditions::{Closed, CommittedEnd, Conditions, Settings};
+pub use self::memory::{Memory, MemoryView};
 use self::{
     pace::Pace,
     utterance::{Asking, Carried, Heard, Lane, TargetLane, Utterance},
@@ -60,6 +62,8 @@ pub struct Dispatch {
     committed_end: Option<CommittedEnd>,
     carried: Option<Carried>,
     closed: Vec<Closed>,
+    /// Whether committed text has grown since it was last asked.
+    grown: bool,
 }
 
 impl Dispatch {
@@ -77,7 +81,14 @@ impl Dispatch {
             committed_end: None,
             carried: None,
             closed: Vec::new(),
+            grown: false,
         }
+    }
+
+    /// The settings at present.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Changes the settings: languages of the utterances opened from now on, terms of all that is heard from now on.
@@ -95,7 +106,7 @@ impl Dispatch {
         if self.utterances.is_empty() {
             self.pace.rested();
         }
-        let mut state = Utterance::new(self.settings.clone(), start_ms);
+        let mut state = Utterance::new(&self.settings, start_ms);
         let carried = self.carried.take().filter(|carried| carried.source == self.settings.source);
         let message = carried.and_then(|Carried { tail, hidden, words, end_ms, heard, .. }| {
             let visible = !tail.is_empty();
@@ -184,6 +195,7 @@ impl Dispatch {
                     self.committed_end = committed_end_ms.map(|at_ms| CommittedEnd { utterance, at_ms, split });
                 }
             }
+            SessionEvent::Moved { .. } => {}
             SessionEvent::Translation(translation) => self.receive_translation(translation, out),
             SessionEvent::Gap { utterance, revision, was_final, target, from_ms, to_ms, reason } => {
                 let Some(state) = self.utterances.get_mut(&utterance) else { return };
@@ -244,10 +256,15 @@ impl Dispatch {
         mem::take(&mut self.closed)
     }
 
+    /// Whether committed text has grown since the last call.
+    pub fn take_grown(&mut self) -> bool {
+        mem::take(&mut self.grown)
+    }
+
     /// Utterances still open, as if each were closed now.
     #[must_use]
     pub fn open(&self) -> Vec<Closed> {
-        self.utterances.iter().map(|(id, u)| Closed { utterance: *id, targets: u.settings.targets.clone() }).collect()
+        self.utterances.iter().map(|(id, u)| Closed { utterance: *id, targets: u.targets.clone() }).collect()
     }
 
     /// The caption's utterance, where it is a partial that was waited for.
@@ -276,6 +293,7 @@ impl Dispatch {
         if let Some(at) = state.asked_at.take() {
             self.pace.answered(now.duration_since(at));
         }
+        self.grown |= caption.committed != state.committed;
         let changed = caption.committed != state.committed || caption.tail != following(&state.committed, &state.tail);
         caption.committed.clone_into(&mut state.committed);
         caption.tail.trim().clone_into(&mut state.tail);
@@ -294,6 +312,7 @@ impl Dispatch {
         }
         lane.shown = translation.revision;
         keep(&lane.committed, &mut translation.committed);
+        self.grown |= translation.committed != lane.committed;
         let changed = translation.committed != lane.committed || translation.tail != lane.tail;
         translation.committed.clone_into(&mut lane.committed);
         translation.tail.clone_into(&mut lane.tail);
@@ -322,7 +341,7 @@ impl Dispatch {
         self.flush_translations(out);
         while self.utterances.first_entry().is_some_and(|first| !first.get().owes()) {
             let Some((utterance, state)) = self.utterances.pop_first() else { break };
-            self.closed.push(Closed { utterance, targets: state.settings.targets });
+            self.closed.push(Closed { utterance, targets: state.targets });
         }
     }
 

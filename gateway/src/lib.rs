@@ -1,7 +1,7 @@
 //! The front door of Subtide: a WebSocket for each session, captions out.
 //!
 //! # Layout, in the order audio takes
-//! - [`server`]: listener, routes, admission; [`auth`]: who is at the door
+//! - [`http`]: listener and routes; [`door`]: who gets in
 //! - [`socket`]: frames of one WebSocket to and from its session
 //! - [`session`]: one actor a session; the protocol's order and limits
 //! - [`segment`]: resampling and VAD, pure
@@ -12,15 +12,15 @@
 //! Absent on purpose: candle, models, Redis commands. The gateway keeps no audio longer than it takes to append it to
 //! the bus.
 
-pub mod auth;
 pub mod config;
 pub mod dispatch;
+pub mod door;
+pub mod http;
 pub mod mailbox;
 pub mod metrics;
 pub mod segment;
-pub mod server;
 pub mod session;
 pub mod socket;
 
 pub use config::GatewayConfig;
-pub use server::{Gateway, GatewayError};
+pub use http::serve::{Gateway, GatewayError};

@@ -57,7 +57,7 @@ impl Mailbox {
         Self { name: gateway_mailbox(gateway).into(), bus, slots: Arc::default() }
     }
 
-    /// From now on events of `session` come to the returned inbox.
+    /// From now on events of `session` come to the returned inbox, and to no other.
     ///
     /// # Errors
     /// When the bus cannot route them.
@@ -127,12 +127,10 @@ async fn next(reader: &mut dyn MailboxReader) -> Result<Vec<Mail>, BusError> {
 }
 
 impl Inbox {
-    /// The next event. Cancel-safe. Pends for ever while there is none.
-    pub async fn next(&mut self) -> Entry {
-        match self.queue.recv().await {
-            Some(entry) => entry,
-            None => std::future::pending().await,
-        }
+    /// The next event; `None` once another inbox of this gateway was opened for the session. Cancel-safe. Pends while there
+    /// is none.
+    pub async fn next(&mut self) -> Option<Entry> {
+        self.queue.recv().await
     }
 
     /// Whether events may have been missed since the last call, so that the event stream must be read again.
@@ -157,6 +155,10 @@ impl Inbox {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        self.mailbox.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.stream);
+        let mut slots = self.mailbox.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        // The place may be another inbox's by now.
+        if slots.get(&self.stream).is_some_and(|slot| Arc::ptr_eq(&slot.missed, &self.missed)) {
+            slots.remove(&self.stream);
+        }
     }
 }

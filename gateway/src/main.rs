@@ -20,6 +20,9 @@ async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
     let started = process.start("gateway", &[BUS]).await?;
     let gateway = Gateway::bind(config, started.bus, started.health, &started.registry).await;
     let gateway = gateway.map_err(Fault::role)?;
+    if let Some(admin) = gateway.admin_addr() {
+        tracing::info!(%admin, "admin listener");
+    }
     tracing::info!(clients = %gateway.local_addr().map_err(Fault::role)?, "gateway listens");
     gateway.run(started.shutdown).await.map_err(Fault::role)?;
     tracing::info!("gateway stopped");

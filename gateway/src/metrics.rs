@@ -10,8 +10,8 @@ pub struct Metrics {
     pub sessions: IntGauge,
     /// Sessions opened since the start.
     pub sessions_opened: IntCounter,
-    /// Handshakes refused, by reason.
-    pub refused: IntCounterVec,
+    /// Sessions that went on at a new socket.
+    pub sessions_resumed: IntCounter,
     /// Audio received, milliseconds (a counter of whole milliseconds keeps its precision for ever).
     pub audio_ms: IntCounter,
     /// Audio within utterances, milliseconds.
@@ -38,9 +38,9 @@ impl Metrics {
         Ok(Self {
             sessions: add(registry, IntGauge::new("gateway_sessions", "Open sessions")?)?,
             sessions_opened: add(registry, IntCounter::new("gateway_sessions_opened_total", "Sessions opened")?)?,
-            refused: add(
+            sessions_resumed: add(
                 registry,
-                IntCounterVec::new(Opts::new("gateway_refused_total", "Handshakes refused"), &["reason"])?,
+                IntCounter::new("gateway_sessions_resumed_total", "Sessions that went on at a new socket")?,
             )?,
             audio_ms: add(registry, IntCounter::new("gateway_audio_milliseconds_total", "Audio received")?)?,
             speech_ms: add(registry, IntCounter::new("gateway_speech_milliseconds_total", "Audio within utterances")?)?,

@@ -7,32 +7,35 @@
 mod audio;
 mod clock;
 mod end;
+mod resume;
+mod state;
 mod store;
+mod turn;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use shared::{
     bus::{Bus, Entry, EntryId},
     ids::SessionId,
     jobs::{self, SessionEvent},
     shutdown::CancellationToken,
-    wire::{
-        ClientMessage, EndReason, ErrorCode, Limits, MAX_MESSAGE_BYTES, MAX_TARGETS, ServerMessage, Start, WireError,
-    },
+    wire::{ClientMessage, EndReason, ErrorCode, Event, ServerMessage, Start, WireError},
 };
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::{
     audio::Audio,
-    end::{End, bad_order, check_glossary, check_targets, distinct, parse, too_large, unavailable},
+    end::{Afterlife, End, bad_order, check_glossary, check_targets, distinct, parse, replaced, too_large},
+    state::{Founding, ResumeToken},
 };
 use crate::{
-    auth::{Authenticator, Identity},
     config::GatewayConfig,
-    dispatch::{CommittedEnd, Conditions, Dispatch, Settings, millis},
+    dispatch::{CommittedEnd, Dispatch},
+    door::Guest,
     mailbox::{self, Mailbox},
     metrics::Metrics,
     socket::{self, Inbound, Outbox},
@@ -57,44 +60,68 @@ pub struct Context {
     pub bus: Arc<dyn Bus>,
     /// Where answers come from.
     pub mailbox: Mailbox,
-    /// Checks renewed tokens.
-    pub authenticator: Arc<Authenticator>,
     /// Metrics.
     pub metrics: Metrics,
 }
 
 /// Serves one WebSocket from its handshake to its end.
-pub async fn serve(socket: axum::extract::ws::WebSocket, who: Identity, context: Context, shutdown: CancellationToken) {
-    let (mut frames, mut outbox) = socket::open(socket);
+pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: Context, shutdown: CancellationToken) {
+    let (mut frames, outbox) = socket::open(socket);
     let metrics = context.metrics.clone();
+    let mut session = None;
     let started = tokio::select! {
         () = shutdown.cancelled() => Err(End::Ended(EndReason::Draining)),
         started = wait_for_start(&mut frames) => started,
     };
-    let (end, session) = match started {
-        Ok(start) => run(start, who, &mut frames, &mut outbox, context, shutdown).await,
-        Err(end) => (end, None),
+    let end = match started {
+        Ok(start) => match begin(start, guest, context, &outbox).await {
+            Ok(begun) => session.insert(begun).live(&mut frames, &outbox, shutdown).await,
+            Err(end) => end,
+        },
+        Err(end) => end,
     };
-    match end {
+    if let Some(session) = &mut session {
+        session.leave(&end).await;
+    }
+    match &end {
         End::Gone => outbox.close(1001, "").await,
         End::Ended(EndReason::Stopped) => outbox.close(1000, "").await,
         End::Ended(EndReason::Draining) => outbox.close(1001, "this server is going away; connect again").await,
         End::Error(code, message) => {
-            metrics.count_error(code);
+            metrics.count_error(*code);
             let trace_id = format!("{:032x}", rand::random::<u128>());
             tracing::info!(?code, %trace_id, "session ended by an error");
             let retry_after_ms = code.retryable().then_some(1000);
-            let error = WireError { code, message, retryable: code.retryable(), retry_after_ms, trace_id };
-            if outbox.send(ServerMessage::Error(error)).await.is_err() {
+            let (message, retryable) = (message.clone(), code.retryable());
+            let error = WireError { code: *code, message, retryable, retry_after_ms, trace_id };
+            let event = session.as_ref().map_or(0, |session| session.event) + 1;
+            if outbox.send(&Event { event, message: ServerMessage::Error(error) }).await.is_err() {
                 tracing::debug!("the client was gone before it could be told");
             }
             outbox.close(code.close_code(), "see the error event before this").await;
         }
     }
-    frames.linger().await;
-    if let Some(mut session) = session {
+    if let Some(mut session) = session.filter(|_| end.afterlife() == Afterlife::Forgotten) {
         session.forget().await;
     }
+    frames.linger().await;
+}
+
+/// Opens or resumes the session; a client that comes back is sent what it missed.
+async fn begin(mut start: Start, guest: Guest, context: Context, outbox: &Outbox) -> Result<Session, End> {
+    let Some(resume) = start.resume.take() else {
+        let session = Session::open(start, guest, context).await?;
+        session.context.metrics.sessions_opened.inc();
+        tracing::info!(session = %session.id, "session opened");
+        return Ok(session);
+    };
+    let (session, missed) = Session::resume(&start, &resume, guest, context).await?;
+    session.context.metrics.sessions_resumed.inc();
+    tracing::info!(session = %session.id, missed = missed.len(), "session resumed");
+    for event in &missed {
+        outbox.send(event).await?;
+    }
+    Ok(session)
 }
 
 async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, End> {
@@ -117,130 +144,95 @@ async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, End> {
     }
 }
 
-async fn run(
-    start: Start,
-    who: Identity,
-    frames: &mut socket::Inbox,
-    outbox: &mut Outbox,
-    context: Context,
-    shutdown: CancellationToken,
-) -> (End, Option<Session>) {
-    let id = SessionId::random();
-    let mut session = match Session::open(id, start, who, context).await {
-        Ok(session) => session,
-        Err(end) => return (end, None),
-    };
-    session.context.metrics.sessions.inc();
-    session.context.metrics.sessions_opened.inc();
-    tracing::info!(session = %id, "session opened");
-    let end = match session.run(frames, outbox, shutdown).await {
-        Ok(reason) => End::Ended(reason),
-        Err(end) => end,
-    };
-    session.context.metrics.sessions.dec();
-    tracing::info!(session = %id, audio_ms = session.audio.received_ms(), ?end, "session closed");
-    (end, Some(session))
-}
-
 struct Session {
     id: SessionId,
-    who: Identity,
+    /// What the bus says of the session's owner while that is us.
+    owner: Bytes,
+    token: ResumeToken,
+    founding: Founding,
+    guest: Guest,
     context: Context,
     audio: Audio,
     dispatch: Dispatch,
     inbox: mailbox::Inbox,
     /// Newest event taken in from the event stream.
     seen: EntryId,
+    /// Number of the newest event of the client's.
+    event: u64,
+    /// What this turn has to say.
+    unsaid: Vec<ServerMessage>,
+    /// Whether this turn changed what is known of the session, besides what it says.
+    settings_changed: bool,
+    /// Whether the settings are not on the bus as they are here.
+    settings_unwritten: bool,
+    last_settings: Instant,
     last_sign: Instant,
     last_audio: Instant,
     last_ping: Instant,
     /// When the client was last told that captions are behind; `None` while they are not.
     last_lag: Option<Instant>,
     last_renewal: Instant,
+    last_settlement: Instant,
     warned_of_token: bool,
+    warned_of_length: bool,
     stopping: bool,
     utterances: u32,
 }
 
 impl Session {
-    async fn open(id: SessionId, start: Start, who: Identity, context: Context) -> Result<Self, End> {
-        check_targets(start.targets.len())?;
-        check_glossary(&start.glossary)?;
-        let audio = Audio::new(&context.config, start.audio).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
-        let settings = Settings { source: start.source, targets: distinct(start.targets), glossary: start.glossary };
-        let conditions = Conditions {
-            partials: start.partials,
-            words: start.words,
-            max_utterance: context.config.max_utterance,
-            final_timeout: context.config.final_timeout,
+    /// From its first word to its last.
+    async fn live(&mut self, frames: &mut socket::Inbox, outbox: &Outbox, shutdown: CancellationToken) -> End {
+        self.context.metrics.sessions.inc();
+        let end = match self.run(frames, outbox, shutdown).await {
+            Ok(reason) => End::Ended(reason),
+            Err(end) => end,
         };
-        let dispatch = Dispatch::new(id, conditions, settings);
-        let inbox = context.mailbox.open(id).await.map_err(|e| unavailable(&e))?;
-        let now = Instant::now();
-        Ok(Self {
-            id,
-            who,
-            context,
-            audio,
-            dispatch,
-            inbox,
-            seen: EntryId::START,
-            last_sign: now,
-            last_audio: now,
-            last_ping: now,
-            last_lag: None,
-            last_renewal: now,
-            warned_of_token: false,
-            stopping: false,
-            utterances: 0,
-        })
+        self.context.metrics.sessions.dec();
+        tracing::info!(session = %self.id, audio_ms = self.audio.received_ms(), ?end, "socket closed");
+        end
     }
 
     async fn run(
         &mut self,
         frames: &mut socket::Inbox,
-        outbox: &mut Outbox,
+        outbox: &Outbox,
         shutdown: CancellationToken,
     ) -> Result<EndReason, End> {
-        outbox.send(self.started()).await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.turn(outbox).await?;
+            if self.stopping && self.dispatch.idle() {
+                self.say(self.ended(EndReason::Stopped));
+                self.turn(outbox).await?;
+                return Ok(EndReason::Stopped);
+            }
+            let guest = &self.guest;
+            let next_frame = async {
+                guest.may_read().await;
+                frames.next().await
+            };
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.drain(outbox).await,
-                entry = self.inbox.next() => self.take_mail(entry, outbox).await?,
+                expelled = guest.expelled() => return Err(End::Error(expelled.code, expelled.message)),
+                mail = self.inbox.next() => self.take_mail(mail.ok_or_else(replaced)?).await?,
                 _ = tick.tick() => self.look_at_clocks(outbox).await?,
-                frame = frames.next(), if self.dispatch.owed() < MAX_OWED => self.take_frame(frame, outbox).await?,
-            }
-            if self.stopping && self.dispatch.idle() {
-                outbox.send(self.ended(EndReason::Stopped)).await?;
-                return Ok(EndReason::Stopped);
+                frame = next_frame, if self.dispatch.owed() < MAX_OWED => self.take_frame(frame).await?,
             }
         }
     }
 
-    fn started(&self) -> ServerMessage {
-        let config = &self.context.config;
-        let limits = Limits {
-            resume_window_ms: 0,
-            max_message_bytes: MAX_MESSAGE_BYTES,
-            max_targets: MAX_TARGETS,
-            max_utterance_ms: millis(config.max_utterance),
-            idle_timeout_ms: millis(config.idle_timeout),
-        };
-        ServerMessage::Started { session: self.id, resume_token: String::new(), resumed: false, audio_ms: 0, limits }
-    }
-
     fn ended(&self, reason: EndReason) -> ServerMessage {
-        ServerMessage::Ended { reason, audio_ms: self.audio.received_ms(), utterances: self.utterances }
+        let audio_ms = if self.stopping { self.audio.received_ms() } else { self.audio.safe_ms() };
+        ServerMessage::Ended { reason, audio_ms, utterances: self.utterances }
     }
 
-    async fn take_frame(&mut self, frame: Inbound, outbox: &mut Outbox) -> Result<(), End> {
+    async fn take_frame(&mut self, frame: Inbound) -> Result<(), End> {
         self.last_sign = Instant::now();
         match frame {
             Inbound::Audio(_) if self.stopping => Err(bad_order("audio came after `stop`")),
-            Inbound::Audio(bytes) => self.take_audio(&bytes, outbox).await,
+            Inbound::Audio(bytes) => self.take_audio(&bytes).await,
             Inbound::Text(text) => match parse(&text)? {
                 ClientMessage::Start(_) => Err(bad_order("a second `start` came; open a new connection for it")),
                 ClientMessage::Update { source, targets, glossary } => {
@@ -251,14 +243,15 @@ impl Session {
                         settings.targets = targets.map_or_else(|| settings.targets.clone(), distinct);
                         settings.glossary = glossary.unwrap_or_else(|| settings.glossary.clone());
                     });
+                    (self.settings_changed, self.settings_unwritten) = (true, true);
                     Ok(())
                 }
-                ClientMessage::Finalize {} => self.finalize(outbox).await,
+                ClientMessage::Finalize {} => self.finalize().await,
                 ClientMessage::Stop {} => {
-                    self.stopping = true;
-                    self.finalize(outbox).await
+                    (self.stopping, self.settings_changed) = (true, true);
+                    self.finalize().await
                 }
-                ClientMessage::Auth { token } => self.renew_token(&token),
+                ClientMessage::Auth { token } => self.renew_token(&token).await,
             },
             Inbound::TooLarge(size) => Err(too_large(size)),
             Inbound::Pong => Ok(()),
@@ -266,29 +259,31 @@ impl Session {
         }
     }
 
-    async fn take_audio(&mut self, bytes: &[u8], outbox: &mut Outbox) -> Result<(), End> {
+    async fn take_audio(&mut self, bytes: &[u8]) -> Result<(), End> {
         self.last_audio = self.last_sign;
         let before = self.audio.received_ms();
         let steps = self.audio.push(bytes).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
-        self.context.metrics.audio_ms.inc_by(self.audio.received_ms() - before);
-        self.walk(steps, outbox).await
+        let heard_ms = self.audio.received_ms() - before;
+        self.context.metrics.audio_ms.inc_by(heard_ms);
+        self.guest.heard(heard_ms);
+        self.walk(steps).await
     }
 
-    async fn finalize(&mut self, outbox: &mut Outbox) -> Result<(), End> {
+    async fn finalize(&mut self) -> Result<(), End> {
         let steps = self.audio.finalize(self.stopping);
-        self.walk(steps, outbox).await
+        self.walk(steps).await
     }
 
     /// Takes an answer from the mailbox, unless one before it may be missing: then all are read from the event stream,
     /// and this one with them.
-    async fn take_mail(&mut self, entry: Entry, outbox: &mut Outbox) -> Result<(), End> {
+    async fn take_mail(&mut self, entry: Entry) -> Result<(), End> {
         if self.inbox.take_missed() {
-            return self.replay(outbox).await;
+            return self.replay().await;
         }
-        self.take_answer(entry, outbox).await
+        self.take_answer(entry).await
     }
 
-    async fn take_answer(&mut self, entry: Entry, outbox: &mut Outbox) -> Result<(), End> {
+    async fn take_answer(&mut self, entry: Entry) -> Result<(), End> {
         if entry.id <= self.seen {
             return Ok(());
         }
@@ -300,6 +295,9 @@ impl Session {
                 return Ok(());
             }
         };
+        if let SessionEvent::Moved { owner } = &event {
+            return self.look_who_owns(owner).await;
+        }
         if let SessionEvent::Caption { caption, .. } = &event
             && caption.is_final
             && let Some(waited) = self.dispatch.behind(Instant::now())
@@ -308,47 +306,47 @@ impl Session {
         }
         let mut messages = Vec::new();
         self.dispatch.receive(event, Instant::now(), &mut messages);
-        self.say(messages, outbox).await?;
-        let Some(CommittedEnd { utterance, at_ms, split }) = self.dispatch.take_committed_end() else {
-            return self.ask().await;
-        };
+        messages.into_iter().for_each(|message| self.say(message));
+        let Some(CommittedEnd { utterance, at_ms, split }) = self.dispatch.take_committed_end() else { return Ok(()) };
         self.audio.committed(utterance, at_ms);
         let steps = if split { self.audio.split(utterance, at_ms) } else { Vec::new() };
-        self.walk(steps, outbox).await
+        self.walk(steps).await
     }
 
-    async fn say(&mut self, messages: Vec<ServerMessage>, outbox: &mut Outbox) -> Result<(), End> {
-        for message in messages {
-            if matches!(message, ServerMessage::Gap { .. }) {
-                self.context.metrics.gaps.inc();
+    /// Ends in order because the server stops. What another gateway can go on with is left to it; on a bus that ends with
+    /// this process, what is owed and comes in time is still sent.
+    async fn drain(&mut self, outbox: &Outbox) -> Result<EndReason, End> {
+        if !self.context.bus.outlives_process() {
+            self.stopping = true;
+            self.finalize().await?;
+            self.turn(outbox).await?;
+            let deadline = sleep(DRAIN_PATIENCE);
+            let mut tick = interval(TICK);
+            tokio::pin!(deadline);
+            while !self.dispatch.idle() {
+                tokio::select! {
+                    mail = self.inbox.next() => self.take_mail(mail.ok_or_else(replaced)?).await?,
+                    _ = tick.tick() => if self.inbox.take_missed() { self.replay().await? },
+                    () = &mut deadline => break,
+                }
+                self.turn(outbox).await?;
             }
-            outbox.send(message).await?;
+            let mut messages = Vec::new();
+            self.dispatch.give_up(&mut messages);
+            messages.into_iter().for_each(|message| self.say(message));
         }
-        let closed = self.dispatch.take_closed();
-        if !closed.is_empty() {
-            self.clean(&closed, Vec::new()).await;
-        }
-        Ok(())
-    }
-
-    /// Ends in order because the server stops: what is owed and comes in time is still sent.
-    async fn drain(&mut self, outbox: &mut Outbox) -> Result<EndReason, End> {
-        self.stopping = true;
-        self.finalize(outbox).await?;
-        let deadline = sleep(DRAIN_PATIENCE);
-        let mut tick = interval(TICK);
-        tokio::pin!(deadline);
-        while !self.dispatch.idle() {
-            tokio::select! {
-                entry = self.inbox.next() => self.take_mail(entry, outbox).await?,
-                _ = tick.tick() => if self.inbox.take_missed() { self.replay(outbox).await? },
-                () = &mut deadline => break,
-            }
-        }
-        let mut messages = Vec::new();
-        self.dispatch.give_up(&mut messages);
-        self.say(messages, outbox).await?;
-        outbox.send(self.ended(EndReason::Draining)).await?;
+        self.say(self.ended(EndReason::Draining));
+        self.turn(outbox).await?;
         Ok(EndReason::Draining)
+    }
+
+    /// What becomes of the session now that nobody is at the other end.
+    async fn leave(&mut self, end: &End) {
+        if end.afterlife() == Afterlife::Kept && self.keep().await.is_err() {
+            tracing::warn!(session = %self.id, "the session cannot be written down now; it goes on from where it last was");
+        }
+        if let Err(expelled) = self.guest.settle().await {
+            tracing::debug!(session = %self.id, code = expelled.code.as_str(), "the session's client may not come back yet");
+        }
     }
 }

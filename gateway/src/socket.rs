@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
-use shared::wire::{Event, MAX_MESSAGE_BYTES, ServerMessage};
+use shared::wire::{Event, MAX_MESSAGE_BYTES};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 /// Frames waiting to be written. When it is full the session waits [`SLOW_READER`], then gives the client up.
@@ -44,7 +44,7 @@ pub fn open(socket: WebSocket) -> (Inbox, Outbox) {
     let (sink, stream) = socket.split();
     let (sender, receiver) = mpsc::channel(OUTBOX);
     let writer = tokio::spawn(write(sink, receiver));
-    (Inbox { stream }, Outbox { sender, writer, event: 0 })
+    (Inbox { stream }, Outbox { sender, writer })
 }
 
 /// From the client.
@@ -86,12 +86,11 @@ impl Inbox {
     }
 }
 
-/// To the client; numbers the events.
+/// To the client.
 #[derive(Debug)]
 pub struct Outbox {
     sender: mpsc::Sender<Message>,
     writer: JoinHandle<()>,
-    event: u64,
 }
 
 impl Outbox {
@@ -99,10 +98,8 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Gone`] when the client did not read for [`SLOW_READER`] or went away.
-    pub async fn send(&mut self, message: ServerMessage) -> Result<(), Gone> {
-        self.event += 1;
-        let event = Event { event: self.event, message };
-        let Ok(text) = serde_json::to_string(&event) else { return Err(Gone) };
+    pub async fn send(&self, event: &Event) -> Result<(), Gone> {
+        let Ok(text) = serde_json::to_string(event) else { return Err(Gone) };
         self.push(Message::Text(text.into())).await
     }
 

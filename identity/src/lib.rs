@@ -10,6 +10,7 @@
 //! - [`sign_ins`]: families of refresh tokens: rotation, reuse, revocation
 //! - [`api_keys`]: credentials of machines
 //! - [`revocation`]: what reaches every gateway's live sockets
+//! - [`config`]: every key that is read; `secrets`: what is made of `AUTH_SECRET`, and of chance
 //! - [`oidc`]: sign-in at an OpenID Connect provider
 //!
 //! Absent on purpose: passwords. Somebody else keeps those.
@@ -17,14 +18,20 @@
 pub mod access;
 pub mod api_keys;
 pub mod clock;
+pub mod config;
 pub mod database;
 pub mod oidc;
 pub mod people;
 pub mod principal;
 pub mod revocation;
+mod secrets;
 pub mod sign_ins;
 pub mod signing;
 
 pub use clock::Clock;
+pub use config::IdentityConfig;
 pub use people::{People, Person, ProviderIdentity, Tokens};
 pub use principal::{Principal, Refused, Scope, Scopes};
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 //! Words are those of Redis Streams: a *group* of consumers shares a stream, an entry that was read and not yet
 //! acknowledged is *pending*, entries not yet read are *lag*.
 
+mod limits;
 mod memory;
 mod redis;
 
@@ -16,7 +17,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use self::{memory::MemoryBus, redis::RedisBus};
+pub use self::{
+    limits::{Admission, Admit, Bucket, Ceiling, Held, LimitKind, Places},
+    memory::MemoryBus,
+    redis::RedisBus,
+};
 
 /// How long the bus remembers an idempotency key: longer than any producer goes on retrying.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(600);
@@ -176,6 +181,8 @@ pub struct Depth {
     pub pending: u64,
     /// Age of the oldest of either; zero when there is none.
     pub oldest_age: Duration,
+    /// Age of the oldest entry not read yet: how long what comes now has to wait. Zero when all are read.
+    pub waiting: Duration,
 }
 
 /// A copy of an event in a mailbox.
@@ -318,6 +325,24 @@ pub trait Bus: fmt::Debug + Send + Sync {
 
     /// Writes a state key.
     async fn set(&self, write: StateWrite) -> Result<(), BusError>;
+
+    /// Takes one out of each bucket and a place in each set, all or nothing, in one atomic step. After a lost reply it may
+    /// have happened; what was taken then comes back by itself.
+    async fn admit(&self, wanted: &Admit) -> Result<Admission, BusError>;
+
+    /// Renews the lease of places under the name `to`. Where `held` bears another name, that one's places are given up for
+    /// those of `to`: those it has already, or else these. `None`, and nothing happened: somebody else holds them under the
+    /// same name. Places whose lease has ended are taken again; only a new name can be refused.
+    async fn hold(&self, held: &Held, to: &str, lease: Duration) -> Result<Option<Admission>, BusError>;
+
+    /// Gives up places, unless somebody else holds them under the same name by now.
+    async fn leave(&self, held: &Held) -> Result<(), BusError>;
+
+    /// Who holds places in a set, in no order.
+    async fn holders(&self, key: &str) -> Result<Vec<String>, BusError>;
+
+    /// Adds `more` to a counter that lives for `ttl` from now, and says the sum. After a lost reply it may be added twice.
+    async fn count(&self, key: &str, more: u64, ttl: Duration) -> Result<u64, BusError>;
 
     /// Removes streams and state keys; absent ones are no error.
     async fn remove(&self, keys: &[String]) -> Result<(), BusError>;

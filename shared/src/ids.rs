@@ -1,6 +1,6 @@
 //! Names of sessions, utterances and revisions.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,6 +15,15 @@ impl SessionId {
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4())
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = uuid::Error;
+
+    /// Reads what `Display` wrote.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
     }
 }
 

@@ -34,6 +34,34 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long audio, events and state of a silent session stay on the bus: the resume window (120 s) and a reserve.
 pub const SESSION_TTL: Duration = Duration::from_secs(600);
 
+/// A session whose socket broke can be resumed for so long.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(120);
+
+/// State: who holds a session, as a random number. Whoever resumes it writes another, and nothing that the one before
+/// still does has an effect.
+#[must_use]
+pub fn owner_key(session: SessionId) -> String {
+    format!("owner:{session}")
+}
+
+/// State: all that a gateway must know to go on with a session.
+#[must_use]
+pub fn session_key(session: SessionId) -> String {
+    format!("session:{session}")
+}
+
+/// State: languages and terms of a session, apart from the rest because they are large and seldom change.
+#[must_use]
+pub fn settings_key(session: SessionId) -> String {
+    format!("settings:{session}")
+}
+
+/// Stream of what a client must not miss: its events, with their numbers, those that a later one replaces left out.
+#[must_use]
+pub fn log_stream(session: SessionId) -> String {
+    format!("log:{session}")
+}
+
 /// Stream with the PCM (16 kHz mono s16le) of one utterance, 100 ms an entry or, where a client sends more at once, as
 /// much as came.
 #[must_use]
@@ -203,6 +231,11 @@ pub enum SessionEvent {
     },
     /// Text translated.
     Translation(Translation),
+    /// The session goes on elsewhere; told to the gateway that held it, by the one that holds it now.
+    Moved {
+        /// What [`owner_key`] holds now.
+        owner: String,
+    },
     /// No caption, or (with `target`) no translation, will come for this revision.
     Gap {
         /// Utterance.

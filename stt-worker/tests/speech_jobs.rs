@@ -383,7 +383,7 @@ async fn silence_never_reaches_the_model_and_still_gets_its_finals() {
                 c.revision == Revision(3) && c.is_final && c.committed.is_empty()
             }
             SessionEvent::Translation(t) => t.revision == Revision(3) && t.is_final && t.committed.is_empty(),
-            SessionEvent::Gap { .. } => false,
+            SessionEvent::Gap { .. } | SessionEvent::Moved { .. } => false,
         })
         .collect();
     assert_eq!(finals.len(), 3, "a caption and two translations: {events:?}");

@@ -4,10 +4,11 @@
 //! - [`roles`]: gateway and workers on one bus in this process
 //! - [`client`]: a client of the gateway, over a real WebSocket, as any other
 //! - [`recording`]: sound files to PCM; [`transcript`]: events to lines; [`screen`]: lines in a terminal
-//! - the commands: [`demo`], [`serve`], [`caption`], [`sign_in`], [`models`], [`bench`]
+//! - the commands: [`demo`], [`serve`], [`caption`], [`sign_in`], [`models`], [`bench`], [`admin`]
 //!
 //! Absent on purpose: a short cut. `demo` and `caption` speak to the gateway through a socket like everybody else.
 
+pub mod admin;
 pub mod bench;
 pub mod caption;
 pub mod client;

@@ -7,7 +7,7 @@ use shared::{
     config::ConfigError,
     language::{Language, Source},
 };
-use subtide::{bench, caption, demo, models, serve, sign_in};
+use subtide::{admin, bench, caption, demo, models, serve, sign_in};
 
 /// Live captions and live translation of speech, on machines you own.
 #[derive(Debug, Parser)]
@@ -68,6 +68,8 @@ enum Command {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// People, API keys, tokens, usage and audit, on the database of the gateways (DATABASE_URL, REDIS_URL).
+    Admin(admin::AdminArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,6 +105,7 @@ async fn main() -> ExitCode {
         Command::Bench { command: BenchCommand::Stream(args) } => bench::stream::run(args).await,
         Command::Models { command: ModelsCommand::Pull(args) } => models::pull(args).await,
         Command::Models { command: ModelsCommand::List } => models::list(),
+        Command::Admin(args) => admin::run(args).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

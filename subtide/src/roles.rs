@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use gateway::{
     Gateway, GatewayConfig,
-    config::{AuthMode, DEFAULT_HEALTH_PORT, ENV_BIND, ENV_ENABLE_AUTH, ENV_JWT_SECRET},
+    config::{AuthMode, DEFAULT_HEALTH_PORT, ENV_BIND, ENV_ENABLE_AUTH, has_way_in},
 };
 use prometheus::Registry;
 use shared::{
@@ -41,12 +41,10 @@ pub struct Settings {
 
 impl Settings {
     /// Reads what the separate programs read. One thing is different: on a loopback address, with neither
-    /// `ENABLE_AUTH` nor `JWT_SECRET` set, nobody is asked to sign in.
+    /// `ENABLE_AUTH` nor any way in set (`JWT_SECRET`, a provider, a database), nobody is asked to sign in.
     pub fn from_env(env: &mut Env) -> Self {
         let bind = env.parse_or(ENV_BIND, gateway::config::DEFAULT_BIND);
-        let untold = env.get(ENV_ENABLE_AUTH).is_none()
-            && env.get(ENV_JWT_SECRET).is_none()
-            && env.get(&format!("{ENV_JWT_SECRET}_FILE")).is_none();
+        let untold = env.get(ENV_ENABLE_AUTH).is_none() && !has_way_in(env);
         let gateway = if untold && bind.is_loopback() {
             GatewayConfig { auth: AuthMode::Off, ..GatewayConfig::from_env_without_auth(env) }
         } else {

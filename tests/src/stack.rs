@@ -128,6 +128,18 @@ impl Process {
         drop(self.child.wait());
     }
 
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it goes on for a minute and a half.
+    pub async fn ended(&mut self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            assert!(Instant::now() < deadline, "{} does not end", self.name);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -12,6 +12,8 @@ use shared::bus::{
 use tests::redis_server::RedisServer;
 use tokio::time::sleep;
 
+#[path = "bus_contract/limits.rs"]
+mod limits;
 #[path = "bus_contract/mail.rs"]
 mod mail;
 #[path = "bus_contract/on_redis.rs"]
@@ -302,7 +304,11 @@ async fn depth_counts_unread_and_pending(bus: Arc<dyn Bus>) {
     let depth = bus.depth(JOBS, GROUP).await.unwrap();
     assert_eq!((depth.lag, depth.pending), (3, 2));
     assert!(depth.oldest_age >= A_WHILE / 2, "the oldest pending job counts");
-    for job in jobs.iter().chain(&reader.next(10, PATIENCE).await.unwrap()) {
+    assert!(depth.waiting >= A_WHILE / 2, "the others wait as long");
+    let rest = reader.next(10, PATIENCE).await.unwrap();
+    let depth = bus.depth(JOBS, GROUP).await.unwrap();
+    assert!(depth.oldest_age >= A_WHILE / 2 && depth.waiting == Duration::ZERO, "what is in work does not wait");
+    for job in jobs.iter().chain(&rest) {
         bus.finish(job, Effects::default()).await.unwrap();
     }
     assert_eq!(bus.depth(JOBS, GROUP).await.unwrap(), Depth::default());
@@ -371,8 +377,8 @@ macro_rules! contract {
             })*
         }
     };
-    ($($name:ident),* ; mail: $($mail:ident),* $(,)?) => {
-        contract!($(super::$name as $name,)* $(super::mail::$mail as $mail,)*);
+    ($($name:ident),* ; mail: $($mail:ident),* ; limits: $($limit:ident),* $(,)?) => {
+        contract!($(super::$name as $name,)* $(super::mail::$mail as $mail,)* $(super::limits::$limit as $limit,)*);
     };
 }
 
@@ -403,5 +409,13 @@ contract!(
     a_blocked_mailbox_reader_wakes,
     a_cancelled_read_loses_no_mail,
     an_event_stream_can_be_replayed_from_an_id,
-    an_event_stream_forgets_what_outlived_its_time,
+    an_event_stream_forgets_what_outlived_its_time;
+    limits:
+    a_bucket_gives_what_it_holds_and_then_as_fast_as_it_refills,
+    all_is_taken_or_nothing,
+    places_are_held_until_they_are_left_or_their_lease_ends,
+    a_renewed_place_is_kept_and_one_that_was_taken_over_is_not,
+    a_place_gets_another_name_without_a_second_one,
+    who_has_a_place_needs_no_other,
+    a_counter_counts_up_to_its_ceiling,
 );

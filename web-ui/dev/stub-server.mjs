@@ -235,7 +235,7 @@ const sleep = (/** @type {number} */ ms) => new Promise((done) => setTimeout(don
 /** A session that goes on while it has no socket, as one of the gateway's does on the bus. */
 class Session {
   #id = randomUUID();
-  /** @type {object[]} what was said, by number */
+  /** @type {{ type?: string }[]} what was said, by number */
   #said = [];
   /** @type {import('ws').WebSocket | null} */
   #ws = null;
@@ -262,9 +262,10 @@ class Session {
     const resume_token = randomUUID();
     const limits = { max_message_bytes: 65536, max_targets: 4, max_utterance_ms: 20000, idle_timeout_ms: 600000, resume_window_ms: this.how.windowMs };
     const started = { type: 'started', session: this.#id, resume_token, resumed: lastEvent !== null, audio_ms, limits };
-    const missed = lastEvent === null ? [] : this.#said.slice(lastEvent);
-    this.say(started);
+    // Not `started`: an earlier one is of no use to anybody.
+    const missed = lastEvent === null ? [] : this.#said.slice(lastEvent).filter(({ type }) => type !== 'started');
     for (const message of missed) ws.send(JSON.stringify(message));
+    this.say(started);
     return resume_token;
   }
 

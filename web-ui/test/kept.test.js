@@ -65,14 +65,16 @@ test('two minutes and more are kept while there is no connection, and the oldest
 
 test('only what another connection can mend is tried again', () => {
   for (const code of [1001, 1006, 1011, 1012, 1013]) assert.equal(sequelOf(code, null), 'again', String(code));
-  for (const code of [1000, 1008, 1009, 4400, 4401, 4403, 4408, 4409, 4429, 4440]) assert.equal(sequelOf(code, null), 'end', String(code));
+  for (const code of [1000, 1008, 1009, 4400, 4403, 4408, 4409, 4429, 4440]) assert.equal(sequelOf(code, null), 'end', String(code));
   assert.equal(sequelOf(4410, null), 'anew');
+  assert.equal(sequelOf(4401, null), 'renew');
   /** @param {import('../protocol.js').ErrorCode} code @param {boolean} retryable */
   const error = (code, retryable) => sequelOf(0, { type: 'error', code, message: '', retryable, trace_id: '' });
   assert.equal(error('unavailable', true), 'again');
   assert.equal(error('unavailable', false), 'end');
   assert.equal(error('quota_exceeded', true), 'end');
   assert.equal(error('replaced', false), 'end');
+  assert.equal(error('auth_error', false), 'renew');
   assert.equal(error('resume_expired', false), 'anew');
 });
 

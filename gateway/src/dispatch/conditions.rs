@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use shared::{
     ids::UtteranceId,
     language::{Language, Source},
@@ -10,8 +11,9 @@ use shared::{
 
 /// An utterance that reaches so near to the maximum length is split behind its committed text wherever that ends.
 const SPLIT_ANYWHERE: Duration = Duration::from_millis(2500);
+
 /// What can change from one utterance to the next.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Language spoken.
     pub source: Source,

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use shared::{
     agreement::{ends_sentence, following},
     bus::EntryId,
@@ -17,7 +18,7 @@ use super::{Conditions, FIRST_PARTIAL_MS, PARTIAL_TIMEOUT, Settings};
 const UNDETERMINED: &str = "und";
 
 /// The final of an utterance in one lane.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) enum Lane {
     #[default]
     Open,
@@ -27,7 +28,7 @@ pub(super) enum Lane {
 }
 
 /// A language and how sure the model is of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Heard {
     pub(super) language: Language,
     pub(super) probability: Option<f32>,
@@ -46,7 +47,7 @@ pub(super) struct Asking<'a> {
 }
 
 /// What stays of an utterance that is split: its tail is the beginning of the next.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Carried {
     /// What the client had said of the language.
     pub(super) source: Source,
@@ -57,9 +58,11 @@ pub(super) struct Carried {
     pub(super) heard: Option<Heard>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Utterance {
-    pub(super) settings: Settings,
+    /// Languages it was opened with.
+    pub(super) source: Source,
+    pub(super) targets: Vec<Language>,
     pub(super) start_ms: u64,
     pub(super) end_ms: u64,
     pub(super) last_entry: Option<EntryId>,
@@ -69,6 +72,7 @@ pub(super) struct Utterance {
     /// Newest revision asked for.
     pub(super) asked: Revision,
     pub(super) asked_kind: JobKind,
+    #[serde(skip)]
     pub(super) asked_at: Option<Instant>,
     pub(super) asked_end_ms: u64,
     pub(super) committed: String,
@@ -89,7 +93,7 @@ pub(super) struct Utterance {
     pub(super) translations: Vec<TargetLane>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TargetLane {
     pub(super) target: Language,
     pub(super) shown: Revision,
@@ -101,7 +105,7 @@ pub(super) struct TargetLane {
 }
 
 impl Utterance {
-    pub(super) fn new(settings: Settings, start_ms: u64) -> Self {
+    pub(super) fn new(settings: &Settings, start_ms: u64) -> Self {
         let lane = |target: &Language| TargetLane {
             target: target.clone(),
             shown: Revision(0),
@@ -111,7 +115,8 @@ impl Utterance {
         };
         Self {
             translations: settings.targets.iter().map(lane).collect(),
-            settings,
+            source: settings.source.clone(),
+            targets: settings.targets.clone(),
             start_ms,
             end_ms: start_ms,
             last_entry: None,
@@ -160,9 +165,9 @@ impl Utterance {
             last_entry: self.last_entry.unwrap_or(EntryId::START),
             start_ms: self.start_ms,
             end_ms: self.end_ms,
-            source: self.source(),
+            source: self.language_to_hear(),
             expected_language: asking.language.cloned(),
-            targets: self.settings.targets.clone(),
+            targets: self.targets.clone(),
             words: conditions.words,
             locate: kind == JobKind::Partial && long,
             complete: self.complete,
@@ -177,8 +182,8 @@ impl Utterance {
     }
 
     /// The language to decode in: text that is committed is in one language, so what follows it is as well.
-    fn source(&self) -> Source {
-        match (&self.settings.source, &self.heard) {
+    fn language_to_hear(&self) -> Source {
+        match (&self.source, &self.heard) {
             (Source::Auto, Some(heard)) if !self.committed.is_empty() => Source::Language(heard.language.clone()),
             (source, _) => source.clone(),
         }
@@ -186,7 +191,7 @@ impl Utterance {
 
     /// Notes what language a caption is in; one whose language was decided before says so as it was decided.
     pub(super) fn hear(&mut self, caption: &mut Caption) {
-        if self.settings.source != Source::Auto || caption.language.as_str() == UNDETERMINED {
+        if self.source != Source::Auto || caption.language.as_str() == UNDETERMINED {
             return;
         }
         if caption.language_probability.is_none() {
@@ -211,14 +216,24 @@ impl Utterance {
         // In a script without spaces nobody can tell here which words are the tail's.
         let known = words.len() == count(&self.committed) + count(&tail);
         let words = if known { words.split_off(count(&self.committed)) } else { Vec::new() };
-        let source = self.settings.source.clone();
+        let source = self.source.clone();
         Carried { source, tail, hidden, words, end_ms: self.asked_end_ms, heard: self.heard.clone() }
+    }
+
+    /// What is on the screen of it, once more. One whose final is asked for keeps its revision: the answer bears it.
+    pub(super) fn shown_again(&mut self, id: UtteranceId) -> Option<ServerMessage> {
+        let asked = self.asked;
+        let message = self.shown(id, self.asked_end_ms);
+        if self.asked_kind == JobKind::Final {
+            self.asked = asked;
+        }
+        message
     }
 
     /// What is on the screen of it, as a new revision; `None` before there is a language to say.
     pub(super) fn shown(&mut self, id: UtteranceId, end_ms: u64) -> Option<ServerMessage> {
         let heard = self.heard.clone();
-        let (language, language_probability) = match (&self.settings.source, heard) {
+        let (language, language_probability) = match (&self.source, heard) {
             (Source::Language(given), _) => (given.clone(), None),
             (Source::Auto, heard) => heard.map(|heard| (heard.language, heard.probability))?,
         };

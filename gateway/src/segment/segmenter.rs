@@ -8,6 +8,8 @@
 //!
 //! All positions are samples at 16 kHz since the session's first one.
 
+mod going_on;
+
 use std::{collections::VecDeque, fmt, time::Duration};
 
 use shared::{audio::duration_to_samples, ids::UtteranceId};
@@ -219,10 +221,10 @@ impl Segmenter {
         self.stream(out);
     }
 
-    /// Whether an utterance is open.
+    /// The utterance that is open.
     #[must_use]
-    pub fn speech_open(&self) -> bool {
-        self.open.is_some()
+    pub fn open_utterance(&self) -> Option<UtteranceId> {
+        self.open.map(|open| open.utterance)
     }
 
     /// The share of an utterance's frames that the detector is sure hold speech, the silence behind it aside; for the open
@@ -564,10 +566,10 @@ mod tests {
         let mut segmenter = segmenter(Duration::from_secs(20));
         let mut cuts = Vec::new();
         segmenter.push(&first, &mut cuts);
-        assert!(segmenter.speech_open());
+        assert!(segmenter.open_utterance().is_some());
         segmenter.finalize(&mut cuts);
         segmenter.finalize(&mut cuts);
-        assert!(!segmenter.speech_open());
+        assert!(segmenter.open_utterance().is_none());
         // The second part is not contiguous in value, so it is compared with what was really pushed.
         segmenter.push(&second, &mut cuts);
         let got = checked(&cuts, &input);
@@ -585,6 +587,32 @@ mod tests {
         assert!((300..600).contains(&open_to_doubt), "{open_to_doubt} ms unsettled in silence");
         segmenter.push(&audio(&[(true, 1000)]), &mut cuts);
         assert_eq!(segmenter.safe_position(), segmenter.position(), "speech is handed out as it comes");
+    }
+
+    #[test]
+    fn an_utterance_goes_on_where_another_segmenter_left_it() {
+        let config = SegmenterConfig::default();
+        let speech = vec![4_000; 8_000];
+        let mut segmenter = Segmenter::resumed(config, Box::new(Marked), 24_000, UtteranceId(4)).within(
+            UtteranceId(3),
+            16_000,
+            &speech,
+        );
+        assert_eq!((segmenter.position(), segmenter.safe_position()), (24_000, 24_000));
+        let mut cuts = Vec::new();
+        segmenter.push(&vec![4_000; 1_600], &mut cuts);
+        segmenter.push(&vec![0; 16_000], &mut cuts);
+        let handed_out: usize =
+            cuts.iter().map(|cut| if let Cut::Audio { samples, .. } = cut { samples.len() } else { 0 }).sum();
+        let (more, end_sample) = (1_600 + TRAILING_SAMPLES, 24_000 + 1_600 + TRAILING_SAMPLES);
+        assert_eq!(handed_out as u64, more);
+        assert_eq!(
+            cuts.last(),
+            Some(&Cut::Ended { utterance: UtteranceId(3), end_sample, reason: EndReason::Silence })
+        );
+        cuts.clear();
+        segmenter.push(&vec![4_000; 8_000], &mut cuts);
+        assert!(matches!(cuts[0], Cut::Started { utterance: UtteranceId(4), .. }));
     }
 
     #[test]

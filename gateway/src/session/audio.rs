@@ -31,11 +31,31 @@ pub(super) enum Step {
     Ack { audio_ms: u64 },
 }
 
+/// Where the audio of a session begins, or goes on.
+#[derive(Debug, Clone)]
+pub(super) struct Beginning {
+    /// The client sends from here on, milliseconds since the session's first sample.
+    pub(super) position_ms: u64,
+    /// Number of the next utterance.
+    pub(super) next: UtteranceId,
+    /// An utterance that is open: its number, its start in milliseconds, and all its samples (16 kHz) up to `position_ms`.
+    pub(super) open: Option<(UtteranceId, u64, Vec<i16>)>,
+}
+
+impl Beginning {
+    /// Of a new session.
+    pub(super) fn fresh() -> Self {
+        Self { position_ms: 0, next: UtteranceId(1), open: None }
+    }
+}
+
 /// Resampler, segmenter and the chunk being gathered.
 pub(super) struct Audio {
     resampler: Resampler,
     segmenter: Segmenter,
     format: AudioFormat,
+    /// Where this gateway began to receive, milliseconds.
+    begun_ms: u64,
     received_bytes: u64,
     chunk: Vec<u8>,
     /// One past the last sample of `chunk`.
@@ -44,21 +64,38 @@ pub(super) struct Audio {
 }
 
 impl Audio {
-    pub(super) fn new(config: &GatewayConfig, format: AudioFormat) -> Result<Self, String> {
+    pub(super) fn new(config: &GatewayConfig, format: AudioFormat, beginning: Beginning) -> Result<Self, String> {
         let resampler = Resampler::new(format.sample_rate, format.channels).map_err(|e| e.to_string())?;
-        let segmenter = SegmenterConfig {
+        let settings = SegmenterConfig {
             silence_threshold: config.silence_threshold,
             max_utterance: config.max_utterance,
             ..SegmenterConfig::default()
         };
-        let segmenter = Segmenter::new(segmenter, config.vad.build());
-        Ok(Self { resampler, segmenter, format, received_bytes: 0, chunk: Vec::new(), chunk_end: 0, acked_ms: 0 })
+        let Beginning { position_ms, next, open } = beginning;
+        let mut position = position_ms * SAMPLES_PER_MS;
+        let mut segmenter = Segmenter::resumed(settings, config.vad.build(), position, next);
+        if let Some((utterance, start_ms, samples)) = open {
+            let start = start_ms * SAMPLES_PER_MS;
+            position = start + samples.len() as u64;
+            segmenter = segmenter.within(utterance, start, &samples);
+        }
+        let (chunk, chunk_end) = (Vec::new(), position);
+        let (begun_ms, acked_ms) = (position_ms, position_ms);
+        Ok(Self { resampler, segmenter, format, begun_ms, received_bytes: 0, chunk, chunk_end, acked_ms })
     }
 
-    /// Audio received so far, milliseconds.
+    /// Audio received so far, milliseconds since the session's first sample.
     pub(super) fn received_ms(&self) -> u64 {
         let frame = u64::from(self.format.channels) * BYTES_PER_SAMPLE as u64;
-        self.received_bytes / frame * 1000 / u64::from(self.format.sample_rate)
+        self.begun_ms + self.received_bytes / frame * 1000 / u64::from(self.format.sample_rate)
+    }
+
+    /// All audio before this needs nothing more from the client, milliseconds.
+    pub(super) fn safe_ms(&self) -> u64 {
+        let waiting = (self.chunk.len() / BYTES_PER_SAMPLE) as u64;
+        let safe = if waiting == 0 { self.segmenter.safe_position() } else { self.chunk_end - waiting };
+        // Where an utterance was split, the audio behind the split is stored again; what was safe before still is.
+        samples_to_ms(safe).max(self.acked_ms)
     }
 
     /// Takes in one binary frame.
@@ -106,6 +143,7 @@ impl Audio {
 
     fn steps(&mut self, cuts: Vec<Cut>, last: bool) -> Vec<Step> {
         let mut steps = Vec::new();
+        let mut split = false;
         for cut in cuts {
             match cut {
                 Cut::Started { utterance, start_sample } => {
@@ -123,9 +161,14 @@ impl Audio {
                     self.drop_behind(end_sample);
                     self.flush(utterance, &mut steps);
                     let complete = reason == EndReason::Split;
+                    split |= complete || reason == EndReason::MaxLength;
                     steps.push(Step::Ended { utterance, end_ms: samples_to_ms(end_sample), complete });
                 }
             }
+        }
+        // What was safe as part of the utterance before must be so as part of the next.
+        if split && let Some(utterance) = self.segmenter.open_utterance() {
+            self.flush(utterance, &mut steps);
         }
         self.acknowledge(last, &mut steps);
         steps
@@ -148,9 +191,7 @@ impl Audio {
     }
 
     fn acknowledge(&mut self, last: bool, steps: &mut Vec<Step>) {
-        let waiting = (self.chunk.len() / BYTES_PER_SAMPLE) as u64;
-        let safe = if waiting == 0 { self.segmenter.safe_position() } else { self.chunk_end - waiting };
-        let safe_ms = if last { self.received_ms() } else { samples_to_ms(safe) };
+        let safe_ms = if last { self.received_ms() } else { self.safe_ms() };
         if safe_ms >= self.acked_ms + ACK_STEP_MS || (last && safe_ms > self.acked_ms) {
             self.acked_ms = safe_ms;
             steps.push(Step::Ack { audio_ms: safe_ms });

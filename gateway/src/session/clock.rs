@@ -1,6 +1,6 @@
 //! What a session does because time passes.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use shared::wire::{ErrorCode, ServerMessage};
 
@@ -15,21 +15,26 @@ const DEAD_AFTER: Duration = Duration::from_secs(45);
 const LAG_AFTER: Duration = Duration::from_secs(2);
 /// The route of the event stream is renewed well within its time to live.
 const RENEW_EVERY: Duration = Duration::from_secs(200);
+/// How often usage is booked.
+const SETTLE_EVERY: Duration = Duration::from_secs(10);
+/// A session lasts no longer, so that nothing is kept for ever for a client that forgot it.
+const MAX_SESSION: Duration = Duration::from_secs(12 * 3600);
+/// The client is told so long before its session reaches [`MAX_SESSION`].
+const LENGTH_WARNING: Duration = Duration::from_secs(60);
 /// The client is told so long before its token ends.
 const TOKEN_WARNING: Duration = Duration::from_secs(60);
 /// A token is good for so long after its end, in a session that is under way.
 const TOKEN_GRACE: Duration = Duration::from_secs(30);
 
 impl Session {
-    pub(super) async fn look_at_clocks(&mut self, outbox: &mut Outbox) -> Result<(), End> {
+    pub(super) async fn look_at_clocks(&mut self, outbox: &Outbox) -> Result<(), End> {
         let (now, idle) = (Instant::now(), self.context.config.idle_timeout);
         if self.inbox.take_missed() {
-            self.replay(outbox).await?;
+            self.replay().await?;
         }
         let mut messages = Vec::new();
         self.dispatch.expire(now, &mut messages);
-        self.say(messages, outbox).await?;
-        self.ask().await?;
+        messages.into_iter().for_each(|message| self.say(message));
         if self.dispatch.owed() >= MAX_OWED {
             // Nothing is read from the client, so its signs of life cannot be seen.
             (self.last_sign, self.last_audio) = (now, now);
@@ -47,13 +52,19 @@ impl Session {
         }
         if now.duration_since(self.last_renewal) > RENEW_EVERY && self.inbox.renew().await.is_ok() {
             self.last_renewal = now;
+            self.keep().await?;
         }
-        self.tell_lag(now, outbox).await?;
-        self.look_at_token(outbox).await
+        if now.duration_since(self.last_settlement) > SETTLE_EVERY {
+            self.last_settlement = now;
+            self.guest.settle().await.map_err(|expelled| End::Error(expelled.code, expelled.message))?;
+        }
+        self.tell_lag(now);
+        self.look_at_length()?;
+        self.look_at_token()
     }
 
     /// Tells every [`LAG_AFTER`] how far captions are behind while they are, and once that they no longer are.
-    async fn tell_lag(&mut self, now: Instant, outbox: &mut Outbox) -> Result<(), End> {
+    fn tell_lag(&mut self, now: Instant) {
         let update_interval_ms = self.dispatch.update_interval_ms();
         let oldest = self.dispatch.behind(now).unwrap_or_default();
         let rare = update_interval_ms > millis(LAG_AFTER) && !self.dispatch.idle();
@@ -62,35 +73,46 @@ impl Session {
         if lags && due {
             self.last_lag = Some(now);
             let behind_ms = millis(oldest).max(update_interval_ms);
-            outbox.send(ServerMessage::Lag { behind_ms, update_interval_ms }).await?;
+            self.say(ServerMessage::Lag { behind_ms, update_interval_ms });
         } else if !lags && self.last_lag.take().is_some() {
-            outbox.send(ServerMessage::Lag { behind_ms: 0, update_interval_ms }).await?;
+            self.say(ServerMessage::Lag { behind_ms: 0, update_interval_ms });
+        }
+    }
+
+    fn look_at_length(&mut self) -> Result<(), End> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let lived = now.saturating_sub(Duration::from_secs(self.founding.began));
+        let left = MAX_SESSION.saturating_sub(lived);
+        if left.is_zero() {
+            let message = format!("a session lasts {} hours at most; begin a new one", MAX_SESSION.as_secs() / 3600);
+            return Err(End::Error(ErrorCode::SessionTooLong, message));
+        }
+        if left <= LENGTH_WARNING && !self.warned_of_length {
+            self.warned_of_length = true;
+            let message = format!("the session ends in {} s; begin a new one", left.as_secs());
+            self.say(ServerMessage::Warning { code: "session_ending".to_owned(), message });
         }
         Ok(())
     }
 
-    async fn look_at_token(&mut self, outbox: &mut Outbox) -> Result<(), End> {
-        let Some(remaining) = self.who.remaining() else { return Ok(()) };
-        if remaining.is_zero() && self.who.expired_for() > TOKEN_GRACE {
+    fn look_at_token(&mut self) -> Result<(), End> {
+        let who = self.guest.who();
+        let Some(remaining) = who.remaining() else { return Ok(()) };
+        if remaining.is_zero() && who.expired_for() > TOKEN_GRACE {
             let message = "the token has expired; get a new one and connect again".to_owned();
             return Err(End::Error(ErrorCode::AuthError, message));
         }
         if remaining <= TOKEN_WARNING && !self.warned_of_token {
             self.warned_of_token = true;
             let message = format!("the token ends in {} s; send `auth` with a new one", remaining.as_secs());
-            outbox.send(ServerMessage::Warning { code: "token_expiring".to_owned(), message }).await?;
+            self.say(ServerMessage::Warning { code: "token_expiring".to_owned(), message });
         }
         Ok(())
     }
 
-    pub(super) fn renew_token(&mut self, token: &str) -> Result<(), End> {
-        let renewed = self.context.authenticator.verify(token);
-        let renewed = renewed.map_err(|e| End::Error(ErrorCode::AuthError, e.to_string()))?;
-        if renewed.subject != self.who.subject {
-            let message = "the new token names somebody else; connect again with it".to_owned();
-            return Err(End::Error(ErrorCode::AuthError, message));
-        }
-        self.who = renewed;
+    pub(super) async fn renew_token(&mut self, token: &str) -> Result<(), End> {
+        let renewed = self.guest.renew(token).await;
+        renewed.map_err(|refused| End::Error(ErrorCode::AuthError, refused.to_string()))?;
         self.warned_of_token = false;
         Ok(())
     }

@@ -23,6 +23,29 @@ pub(super) enum End {
     Error(ErrorCode, String),
 }
 
+/// What becomes of a session once its socket has closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterlife {
+    /// Its client may come back for it.
+    Kept,
+    /// Nobody will.
+    Forgotten,
+    /// Somebody else has it.
+    Handed,
+}
+
+impl End {
+    pub(super) fn afterlife(&self) -> Afterlife {
+        match self {
+            Self::Ended(EndReason::Stopped) => Afterlife::Forgotten,
+            Self::Ended(EndReason::Draining) | Self::Gone => Afterlife::Kept,
+            Self::Error(ErrorCode::Replaced, _) => Afterlife::Handed,
+            Self::Error(ErrorCode::AuthError | ErrorCode::Unavailable | ErrorCode::Internal, _) => Afterlife::Kept,
+            Self::Error(..) => Afterlife::Forgotten,
+        }
+    }
+}
+
 impl fmt::Debug for End {
     /// Without the message: it may quote what the client said.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,6 +104,10 @@ pub(super) fn too_large(size: Option<usize>) -> End {
 
 pub(super) fn bad_order(message: &str) -> End {
     End::Error(ErrorCode::BadOrder, message.to_owned())
+}
+
+pub(super) fn replaced() -> End {
+    End::Error(ErrorCode::Replaced, "the session goes on at another connection".to_owned())
 }
 
 pub(super) fn unavailable(error: &BusError) -> End {

@@ -2,23 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use shared::{
     audio::samples_to_ms,
     backoff::Backoff,
-    bus::{BusError, EntryId, Produce, StateWrite},
+    bus::{BusError, Effects, EntryId},
     ids::SessionId,
-    jobs::{self, SESSION_TTL, SpeechJob},
-    wire::{ErrorCode, ServerMessage},
+    jobs,
+    wire::ServerMessage,
 };
 use tokio::time::{sleep, timeout};
 
 use super::{
     Session,
     audio::Step,
-    end::{End, unavailable},
+    end::{End, replaced, unavailable},
 };
-use crate::{dispatch::Closed, socket::Outbox};
+use crate::dispatch::Closed;
 
 /// How long the bus may be away before a session with speech to store is given up.
 const BUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -29,19 +28,19 @@ const REPLAY: usize = 256;
 
 /// Lets a session wait for a bus that is away, up to [`BUS_PATIENCE`]. Meanwhile nothing is read from the client, so
 /// its audio waits in the client.
-struct Patience {
+pub(super) struct Patience {
     session: SessionId,
     begun: Instant,
     backoff: Backoff,
 }
 
 impl Patience {
-    fn new(session: SessionId) -> Self {
+    pub(super) fn new(session: SessionId) -> Self {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         Self { session, begun: Instant::now(), backoff }
     }
 
-    async fn wait(&mut self, error: BusError) -> Result<(), End> {
+    pub(super) async fn wait(&mut self, error: BusError) -> Result<(), End> {
         if !error.retryable() || self.begun.elapsed() >= BUS_PATIENCE {
             return Err(unavailable(&error));
         }
@@ -51,70 +50,39 @@ impl Patience {
     }
 }
 
-fn produce(job: &SpeechJob) -> Result<Produce, serde_json::Error> {
-    Ok(Produce {
-        stream: jobs::AUDIO_JOBS.to_owned(),
-        idempotency_key: format!("{}:{}:{}", job.session, job.utterance, job.revision),
-        payload: jobs::encode(job)?,
-        set: Some(StateWrite {
-            key: jobs::revision_key(job.session, job.utterance),
-            value: Bytes::from(job.revision.to_string()),
-            ttl: SESSION_TTL,
-        }),
-    })
-}
-
 impl Session {
-    /// Carries out what the audio led to, then asks for the decodes that are due.
-    pub(super) async fn walk(&mut self, steps: Vec<Step>, outbox: &mut Outbox) -> Result<(), End> {
+    /// Carries out what the audio led to.
+    pub(super) async fn walk(&mut self, steps: Vec<Step>) -> Result<(), End> {
         for step in steps {
             match step {
                 Step::Started { utterance, start_ms } => {
                     self.utterances += 1;
                     self.context.metrics.utterances.inc();
-                    outbox.send(ServerMessage::SpeechStarted { utterance, start_ms }).await?;
+                    self.say(ServerMessage::SpeechStarted { utterance, start_ms });
                     if let Some(shown) = self.dispatch.opened(utterance, start_ms) {
-                        outbox.send(shown).await?;
+                        self.say(shown);
                     }
                 }
                 Step::Append { utterance, pcm, end_ms, speech_share } => {
                     self.context.metrics.speech_ms.inc_by(samples_to_ms(pcm.len() as u64 / 2));
-                    let stream = jobs::audio_stream(self.id, utterance);
-                    let mut patience = Patience::new(self.id);
-                    let entry = loop {
-                        match self.context.bus.append(&stream, pcm.clone(), SESSION_TTL).await {
-                            Ok(entry) => break entry,
-                            Err(error) => patience.wait(error).await?,
-                        }
-                    };
+                    let entry = self.append(&jobs::audio_stream(self.id, utterance), pcm).await?;
                     self.dispatch.appended(utterance, entry, end_ms);
                     self.dispatch.judged(utterance, speech_share);
                 }
                 Step::Ended { utterance, end_ms, complete } => {
                     if let Some(shown) = self.dispatch.ended(utterance, end_ms, complete) {
-                        outbox.send(shown).await?;
+                        self.say(shown);
                     }
-                    outbox.send(ServerMessage::SpeechEnded { utterance, end_ms }).await?;
+                    self.say(ServerMessage::SpeechEnded { utterance, end_ms });
                 }
-                Step::Ack { audio_ms } => outbox.send(ServerMessage::Ack { audio_ms }).await?,
-            }
-        }
-        self.ask().await
-    }
-
-    pub(super) async fn ask(&mut self) -> Result<(), End> {
-        for job in self.dispatch.due(Instant::now()) {
-            let produce = produce(&job).map_err(|e| End::Error(ErrorCode::Internal, e.to_string()))?;
-            let mut patience = Patience::new(self.id);
-            while let Err(error) = self.context.bus.produce(produce.clone()).await {
-                patience.wait(error).await?;
+                Step::Ack { audio_ms } => self.say(ServerMessage::Ack { audio_ms }),
             }
         }
         Ok(())
     }
 
     /// Reads the session's event stream from the newest event seen: what the mailbox may have missed.
-    pub(super) async fn replay(&mut self, outbox: &mut Outbox) -> Result<(), End> {
+    pub(super) async fn replay(&mut self) -> Result<(), End> {
         let stream = jobs::event_stream(self.id);
         let last = EntryId { ms: u64::MAX, seq: u64::MAX };
         loop {
@@ -122,7 +90,7 @@ impl Session {
                 Ok(entries) => {
                     let more = entries.len() == REPLAY;
                     for entry in entries {
-                        self.take_answer(entry, outbox).await?;
+                        self.take_answer(entry).await?;
                     }
                     if !more {
                         return Ok(());
@@ -152,10 +120,31 @@ impl Session {
         }
     }
 
+    /// Somebody resumed the session; it is not ours any more unless that was us.
+    pub(super) async fn look_who_owns(&mut self, owner: &str) -> Result<(), End> {
+        if owner.as_bytes() == self.owner {
+            return Ok(());
+        }
+        // It may be an old story, of those who had the session before us. When the bus does not answer, the next write will
+        // tell.
+        match self.context.bus.get(&jobs::owner_key(self.id)).await {
+            Ok(Some(now)) if now != self.owner => Err(replaced()),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes the session down once more, for whoever goes on with it.
+    pub(super) async fn keep(&mut self) -> Result<(), End> {
+        let set = self.state()?;
+        self.commit(Effects { set, ..Effects::default() }).await
+    }
+
     /// Removes everything the bus holds of this session; workers drop what they still have of it.
     pub(super) async fn forget(&mut self) {
         let mut gone = self.dispatch.take_closed();
         gone.extend(self.dispatch.open());
-        self.clean(&gone, vec![jobs::event_stream(self.id)]).await;
+        let id = self.id;
+        let keys = [jobs::event_stream(id), jobs::log_stream(id), jobs::session_key(id), jobs::settings_key(id)];
+        self.clean(&gone, [&keys[..], &[jobs::owner_key(id)]].concat()).await;
     }
 }

@@ -3,6 +3,7 @@
 //! One mutex guards all of it; it is held for single steps, never over an await. Readers sleep until an entry
 //! arrives. Streams of jobs are as long as what is produced and not yet acknowledged and trimmed.
 
+mod limits;
 mod state;
 mod stream;
 
@@ -18,8 +19,8 @@ use tokio::time::{Instant, timeout_at};
 
 use self::state::State;
 use super::{
-    Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, Mail, MailboxReader,
-    Produce, Publish, Reclaimed, StateWrite,
+    Admission, Admit, Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, Held,
+    Mail, MailboxReader, Produce, Publish, Reclaimed, StateWrite,
 };
 
 /// Longest wait of a reader, for durations too long for the clock.
@@ -169,6 +170,27 @@ impl Bus for MemoryBus {
     async fn set(&self, write: StateWrite) -> Result<(), BusError> {
         self.state().set(write);
         Ok(())
+    }
+
+    async fn admit(&self, wanted: &Admit) -> Result<Admission, BusError> {
+        Ok(self.state().limits(|limits, now| limits.admit(wanted, now)))
+    }
+
+    async fn hold(&self, held: &Held, to: &str, lease: Duration) -> Result<Option<Admission>, BusError> {
+        Ok(self.state().limits(|limits, now| limits.hold(held, to, now, lease)))
+    }
+
+    async fn leave(&self, held: &Held) -> Result<(), BusError> {
+        self.state().limits(|limits, _| limits.leave(held));
+        Ok(())
+    }
+
+    async fn holders(&self, key: &str) -> Result<Vec<String>, BusError> {
+        Ok(self.state().limits(|limits, now| limits.holders(key, now)))
+    }
+
+    async fn count(&self, key: &str, more: u64, ttl: Duration) -> Result<u64, BusError> {
+        Ok(self.state().limits(|limits, now| limits.count(key, more, now, ttl)))
     }
 
     async fn remove(&self, keys: &[String]) -> Result<(), BusError> {

@@ -4,6 +4,7 @@
 //! idempotency keys and `route:{stream}` for the mailbox of an event stream.
 
 mod error;
+mod limits;
 mod link;
 mod readers;
 mod scripts;
@@ -22,8 +23,8 @@ use self::{
     },
 };
 use super::{
-    Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, MailboxReader, Produce,
-    Publish, Reclaimed, StateWrite,
+    Admission, Admit, Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, Held,
+    MailboxReader, Produce, Publish, Reclaimed, StateWrite,
 };
 
 /// Oldest version whose streams tell their lag.
@@ -164,8 +165,10 @@ impl Bus for RedisBus {
     }
 
     async fn depth(&self, stream: &str, group: &str) -> Result<Depth, BusError> {
-        let (lag, pending, age_ms): (u64, u64, u64) = self.link.invoke(DEPTH.key(stream).arg(group)).await?;
-        Ok(Depth { lag, pending, oldest_age: Duration::from_millis(age_ms) })
+        let depth: (u64, u64, u64, u64) = self.link.invoke(DEPTH.key(stream).arg(group)).await?;
+        let (lag, pending, oldest_age, waiting) = depth;
+        let (oldest_age, waiting) = (Duration::from_millis(oldest_age), Duration::from_millis(waiting));
+        Ok(Depth { lag, pending, oldest_age, waiting })
     }
 
     async fn trim_acknowledged(&self, stream: &str) -> Result<u64, BusError> {
@@ -194,6 +197,27 @@ impl Bus for RedisBus {
         let mut set = cmd("SET");
         set.arg(write.key).arg(&*write.value).arg("PX").arg(ttl_ms(write.ttl));
         self.link.query(&set).await
+    }
+
+    async fn admit(&self, wanted: &Admit) -> Result<Admission, BusError> {
+        let answer = limits::read(self.link.invoke(&limits::admit(wanted)).await?)?;
+        answer.ok_or_else(|| BusError::Protocol("places that nobody held were lost".into()))
+    }
+
+    async fn hold(&self, held: &Held, to: &str, lease: Duration) -> Result<Option<Admission>, BusError> {
+        limits::read(self.link.invoke(&limits::hold(held, to, lease)).await?)
+    }
+
+    async fn leave(&self, held: &Held) -> Result<(), BusError> {
+        self.link.invoke(&limits::leave(held)).await
+    }
+
+    async fn holders(&self, key: &str) -> Result<Vec<String>, BusError> {
+        self.link.invoke(&limits::holders(key)).await
+    }
+
+    async fn count(&self, key: &str, more: u64, ttl: Duration) -> Result<u64, BusError> {
+        self.link.invoke(&limits::count(key, more, ttl)).await
     }
 
     async fn remove(&self, keys: &[String]) -> Result<(), BusError> {

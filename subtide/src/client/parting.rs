@@ -13,6 +13,8 @@ pub(super) enum Parting {
     Over,
     /// It is over, and the client has to be told why.
     Fault(ClientError),
+    /// The token ended; another one may go on with the session.
+    Stale,
     /// Connect again.
     Broken {
         /// For people.
@@ -36,6 +38,7 @@ impl Parting {
                 Some(code) => format!("close code {code}"),
                 None => "without a word".to_owned(),
             }),
+            Some(4401) => Self::Stale,
             Some(4409) => Self::Fault(ClientError::Replaced),
             Some(4410) => Self::Expired,
             Some(code) => Self::Fault(ClientError::Closed(format!("close code {code} {reason}").trim_end().to_owned())),
@@ -47,6 +50,7 @@ impl Parting {
         match error.code {
             ErrorCode::Replaced => Some(Self::Fault(ClientError::Replaced)),
             ErrorCode::ResumeExpired => Some(Self::Expired),
+            ErrorCode::AuthError => Some(Self::Stale),
             ErrorCode::Internal | ErrorCode::Unavailable | ErrorCode::Overloaded if error.retryable => {
                 let retry_after = error.retry_after_ms.map(Duration::from_millis);
                 Some(Self::Broken { why: error.message.clone(), retry_after })
@@ -65,10 +69,11 @@ mod tests {
         for code in [None, Some(1001), Some(1006), Some(1011), Some(1012), Some(1013)] {
             assert!(matches!(Parting::of_close(code, ""), Parting::Broken { .. }), "{code:?}");
         }
-        for code in [1000, 1008, 1009, 4400, 4401, 4403, 4408, 4429, 4440] {
+        for code in [1000, 1008, 1009, 4400, 4403, 4408, 4429, 4440] {
             assert!(matches!(Parting::of_close(Some(code), ""), Parting::Fault(ClientError::Closed(_))), "{code}");
         }
         assert!(matches!(Parting::of_close(Some(4409), ""), Parting::Fault(ClientError::Replaced)));
+        assert!(matches!(Parting::of_close(Some(4401), ""), Parting::Stale));
         assert!(matches!(Parting::of_close(Some(4410), ""), Parting::Expired));
     }
 
@@ -87,7 +92,7 @@ mod tests {
         assert!(Parting::of_error(&error(ErrorCode::Unavailable, false)).is_none());
         assert!(matches!(Parting::of_error(&error(ErrorCode::ResumeExpired, false)), Some(Parting::Expired)));
         for code in ErrorCode::ALL.into_iter().filter(|code| code.close_code() >= 4400) {
-            let ends = !matches!(code, ErrorCode::Replaced | ErrorCode::ResumeExpired);
+            let ends = !matches!(code, ErrorCode::AuthError | ErrorCode::Replaced | ErrorCode::ResumeExpired);
             assert_eq!(Parting::of_error(&error(code, true)).is_none(), ends, "{code:?}");
         }
     }

@@ -156,7 +156,13 @@ impl Task {
         let mut socket = first;
         loop {
             let parting = match self.converse(socket).await {
-                Parting::Broken { why, retry_after } => self.reconnect(why, retry_after).await,
+                Parting::Broken { why, retry_after } => self.reconnect(why, retry_after, false).await,
+                Parting::Stale if self.session.credential.renews() => {
+                    self.reconnect("the token ended".to_owned(), None, true).await
+                }
+                Parting::Stale => {
+                    Err(Parting::Fault(ClientError::NoToken("the token ended, or was revoked".to_owned())))
+                }
                 Parting::Expired => self.anew().await,
                 over => Err(over),
             };

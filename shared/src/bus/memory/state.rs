@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::Notify, time::Instant};
 
-use super::stream::Stream;
+use super::{limits::Limits, stream::Stream};
 use crate::bus::{
     Delivery, Depth, Effects, Entry, EntryId, Finished, Guard, IDEMPOTENCY_TTL, Mail, Produce, Publish, StateWrite,
 };
@@ -30,6 +30,7 @@ pub(super) struct State {
     values: Expiring<Bytes>,
     routes: Expiring<String>,
     seen: Expiring<()>,
+    limits: Limits,
 }
 
 /// When a thing goes away; never, when `None`.
@@ -75,6 +76,7 @@ impl State {
             values: HashMap::new(),
             routes: HashMap::new(),
             seen: HashMap::new(),
+            limits: Limits::default(),
         }
     }
 
@@ -83,9 +85,14 @@ impl State {
         (self.streams.len(), self.mailboxes.len(), self.values.len())
     }
 
+    /// Microseconds since the Unix epoch.
+    fn now(&self) -> u64 {
+        let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        (self.started_ms * 1000).saturating_add(elapsed)
+    }
+
     fn now_ms(&self) -> u64 {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.started_ms.saturating_add(elapsed)
+        self.now() / 1000
     }
 
     fn next_id(&mut self) -> EntryId {
@@ -188,15 +195,12 @@ impl State {
     }
 
     pub(super) fn depth(&self, stream: &str, group: &str) -> Depth {
-        let Some((lag, pending, oldest)) = self.stream(stream).and_then(|stream| stream.depth(group)) else {
+        let Some((lag, pending, oldest, unread)) = self.stream(stream).and_then(|stream| stream.depth(group)) else {
             return Depth::default();
         };
-        let oldest_ms = oldest.map_or(u64::MAX, |id| id.ms);
-        Depth {
-            lag: lag as u64,
-            pending: pending as u64,
-            oldest_age: Duration::from_millis(self.now_ms().saturating_sub(oldest_ms)),
-        }
+        let age =
+            |id: Option<EntryId>| Duration::from_millis(self.now_ms().saturating_sub(id.map_or(u64::MAX, |id| id.ms)));
+        Depth { lag: lag as u64, pending: pending as u64, oldest_age: age(oldest), waiting: age(unread) }
     }
 
     pub(super) fn route(&mut self, stream: &str, mailbox: &str, ttl: Duration) {
@@ -243,6 +247,13 @@ impl State {
         self.values.remove(key);
     }
 
+    /// One step on the shared limits, at the present time in microseconds.
+    pub(super) fn limits<T>(&mut self, step: impl FnOnce(&mut Limits, u64) -> T) -> T {
+        self.sweep();
+        let now = self.now();
+        step(&mut self.limits, now)
+    }
+
     /// Frees what expired.
     fn sweep(&mut self) {
         if self.swept.elapsed() < SWEEP_EVERY {
@@ -254,6 +265,8 @@ impl State {
         self.values.retain(|_, (_, expiry)| !is_over(*expiry));
         self.routes.retain(|_, (_, expiry)| !is_over(*expiry));
         self.seen.retain(|_, (_, expiry)| !is_over(*expiry));
+        let now = self.now();
+        self.limits.sweep(now);
     }
 }
 

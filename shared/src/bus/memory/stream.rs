@@ -124,13 +124,13 @@ impl Stream {
         self.groups.get_mut(group).is_some_and(|group| group.pending.remove(&id).is_some())
     }
 
-    /// Lag, pending and the oldest id of either; `None` when there is no such group.
-    pub(super) fn depth(&self, group: &str) -> Option<(usize, usize, Option<EntryId>)> {
+    /// Lag, pending, the oldest id of either and of what is unread; `None` when there is no such group.
+    pub(super) fn depth(&self, group: &str) -> Option<(usize, usize, Option<EntryId>, Option<EntryId>)> {
         let group = self.groups.get(group)?;
         let unread = self.after(group.last_delivered);
         let first_unread = self.entries.get(unread).map(|entry| entry.id);
         let oldest = group.pending.keys().next().copied().or(first_unread);
-        Some((self.entries.len() - unread, group.pending.len(), oldest))
+        Some((self.entries.len() - unread, group.pending.len(), oldest, first_unread))
     }
 
     /// Removes what every group has read and acknowledged; without any group, nothing.

@@ -24,6 +24,11 @@ script!(RECLAIM, "reclaim.lua");
 script!(RENEW, "renew.lua");
 script!(DEPTH, "depth.lua");
 script!(TRIM, "trim.lua");
+script!(ADMIT, "admit.lua");
+script!(HOLD, "hold.lua");
+script!(LEAVE, "leave.lua");
+script!(HOLDERS, "holders.lua");
+script!(COUNT, "count.lua");
 
 /// Longest time to live, for durations too long for Redis.
 const LONGEST_TTL: Duration = Duration::from_secs(3650 * 86_400);

@@ -126,7 +126,7 @@ impl Task {
             }
             ServerMessage::Error(error) => {
                 let parting = Parting::of_error(error);
-                if let Some(parting) = parting.filter(|p| self.hold.is_some() || matches!(p, Parting::Fault(_))) {
+                if let Some(parting) = parting.filter(|p| self.goes_on(p)) {
                     return Err(parting);
                 }
                 self.tell(Happening::Event(event)).await?;
@@ -164,6 +164,15 @@ impl Task {
         self.kept.rewind(0);
         self.seen = event.event;
         self.tell(Happening::Event(event)).await
+    }
+
+    /// Whether a session that an error ended may go on. Where not, the error is what the caller is told.
+    fn goes_on(&self, parting: &Parting) -> bool {
+        match parting {
+            Parting::Fault(_) => true,
+            Parting::Stale => self.hold.is_some() && self.session.credential.renews(),
+            _ => self.hold.is_some(),
+        }
     }
 
     /// Asks for a token in place of one that is about to end, beside everything else.

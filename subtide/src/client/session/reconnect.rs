@@ -35,18 +35,22 @@ enum Attempt {
 }
 
 impl Task {
-    /// Connects again, for as long as the session is kept.
+    /// Connects again, for as long as the session is kept. `fresh`: with another token than before.
     ///
     /// # Errors
     /// Why there is no hope.
-    pub(super) async fn reconnect(&mut self, why: String, retry_after: Option<Duration>) -> Result<Socket, Parting> {
+    pub(super) async fn reconnect(
+        &mut self,
+        why: String,
+        retry_after: Option<Duration>,
+        mut fresh: bool,
+    ) -> Result<Socket, Parting> {
         let Some(window) = self.hold.as_ref().map(|hold| hold.window) else {
             return Err(Parting::Fault(ClientError::Closed(why)));
         };
         let broken_at = *self.broken_at.get_or_insert_with(Instant::now);
         self.tell(Happening::Broken { why: why.clone() }).await?;
         let (mut why, mut retry_after) = (why, retry_after);
-        let mut fresh = false;
         loop {
             let wait = self.backoff.next_delay().max(retry_after.unwrap_or_default());
             if broken_at.elapsed() + wait > window {

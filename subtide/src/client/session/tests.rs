@@ -155,17 +155,18 @@ async fn after_a_cut_it_goes_on_with_what_was_not_acknowledged_and_passes_nothin
 
     let mut peer = gateway.accept().await;
     assert_eq!(peer.text().await["resume"], json!({"token": "token of 1", "last_event": 2}));
-    peer.started(9, true, 150).await;
+    // What was missed comes first.
     peer.ack(2, 100).await;
     peer.ack(4, 100).await;
     peer.ack(4, 100).await;
+    peer.started(9, true, 150).await;
     let resent = peer.audio(2400).await;
     assert_eq!(resent, [vec![2; 800], vec![3; 1600]].concat(), "from 150 ms on");
     assert_eq!(peer.text().await["type"], "finalize", "said again at its place");
     assert_eq!(peer.audio(1600).await, frame(4));
+    assert_eq!(number(&mut down).await, 4, "2 was seen, and 4 comes once");
     let Happening::Resumed { audio_ms, lost_ms, .. } = heard(&mut down).await else { panic!("not resumed") };
     assert_eq!((audio_ms, lost_ms), (150, 0));
-    assert_eq!(number(&mut down).await, 4, "2 was seen, and 4 comes once");
     up.say(ClientMessage::Stop {}).await.unwrap();
     assert_eq!(peer.text().await["type"], "stop");
     peer.end(10).await;

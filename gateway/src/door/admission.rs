@@ -1,0 +1,138 @@
+//! Admission by the age of the queues: who comes while others wait too long is asked to come later.
+//!
+//! What counts is what no worker has taken yet. A job in a worker's hands is pending in the queue as well, but makes nobody
+//! wait: a loaded, healthy system has as many of them as its batches hold, and one that kills its worker is pending for many
+//! seconds while all others are served at once. Workers that are gone or wedged show all the same: they take nothing.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use shared::{
+    bus::{Bus, Depth},
+    jobs::{AUDIO_JOBS, MT_GROUP, STT_GROUP, TRANSLATION_JOBS},
+    shutdown::CancellationToken,
+    wire::ErrorCode,
+};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::{metrics::DoorMetrics, settings::DoorSettings, turned_away::TurnedAway};
+
+/// How often the queues are looked at.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// A bus that needs longer is away.
+const BUS_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time that somebody is asked to wait.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// The queues, each with the group that empties it.
+const QUEUES: [(&str, &str); 2] = [(AUDIO_JOBS, STT_GROUP), (TRANSLATION_JOBS, MT_GROUP)];
+
+/// What the queues were like when they were last looked at.
+#[derive(Debug)]
+pub struct Admission {
+    max_age: Duration,
+    max_depth: u64,
+    newest: Mutex<[Depth; 2]>,
+}
+
+impl Admission {
+    /// Judges by these limits; lets everybody in until the queues were looked at.
+    #[must_use]
+    pub fn new(settings: &DoorSettings) -> Self {
+        let newest = Mutex::new([Depth::default(); 2]);
+        Self { max_age: settings.max_queue_age, max_depth: settings.max_queue_depth, newest }
+    }
+
+    /// Whether a newcomer would be served in time.
+    ///
+    /// # Errors
+    /// `overloaded`, with the time the oldest job has waited.
+    pub fn check(&self) -> Result<(), TurnedAway> {
+        let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(worst) = newest.iter().find(|depth| depth.waiting > self.max_age || depth.lag > self.max_depth) else {
+            return Ok(());
+        };
+        let message = "captions are too far behind for another session; try again soon";
+        let after = worst.waiting.clamp(Duration::from_secs(1), MAX_RETRY_AFTER);
+        Err(TurnedAway::new(ErrorCode::Overloaded, "queue", message).after(after))
+    }
+
+    /// Looks at the queues once. While the bus is away the last look counts for nothing: nobody can tell.
+    pub async fn sample(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics) {
+        let mut depths = [Depth::default(); 2];
+        for (depth, (stream, group)) in depths.iter_mut().zip(QUEUES) {
+            if let Ok(Ok(found)) = timeout(BUS_PATIENCE, bus.depth(stream, group)).await {
+                *depth = found;
+            }
+            metrics.set_queue(stream, *depth);
+        }
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = depths;
+    }
+
+    /// Looks at the queues every second until `stop`.
+    pub async fn watch(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics, stop: &CancellationToken) {
+        let mut tick = interval(SAMPLE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            self.sample(bus, metrics).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use prometheus::Registry;
+    use shared::bus::{MemoryBus, Produce};
+    use tokio::time::advance;
+
+    use super::*;
+
+    async fn produce(bus: &Arc<dyn Bus>, stream: &str, jobs: std::ops::Range<usize>) {
+        for n in jobs {
+            let (stream, key) = (stream.to_owned(), format!("{stream}{n}"));
+            bus.produce(Produce { stream, idempotency_key: key, payload: Bytes::new(), set: None }).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_others_wait_too_long_is_told_when_to_come_back() {
+        let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
+        let metrics = DoorMetrics::new(&Registry::new()).unwrap();
+        let admission = Admission::new(&DoorSettings::default());
+        let mut speech = bus.group_reader(AUDIO_JOBS, STT_GROUP, "a").await.unwrap();
+        let _translation = bus.group_reader(TRANSLATION_JOBS, MT_GROUP, "a").await.unwrap();
+        produce(&bus, AUDIO_JOBS, 0..3).await;
+        let taken = speech.next(3, Duration::ZERO).await.unwrap();
+        advance(Duration::from_secs(60)).await;
+        admission.sample(&bus, &metrics).await;
+        assert_eq!((taken.len(), admission.check()), (3, Ok(())), "what is in work makes nobody wait");
+        produce(&bus, TRANSLATION_JOBS, 0..1).await;
+        advance(Duration::from_secs(10)).await;
+        admission.sample(&bus, &metrics).await;
+        assert_eq!(admission.check(), Ok(()));
+        advance(Duration::from_secs(2)).await;
+        admission.sample(&bus, &metrics).await;
+        let away = admission.check().unwrap_err();
+        assert_eq!((away.code, away.reason), (ErrorCode::Overloaded, "queue"));
+        assert_eq!(away.retry_after, Some(Duration::from_secs(12)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_grows_fast_is_full_before_it_is_old() {
+        let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
+        let metrics = DoorMetrics::new(&Registry::new()).unwrap();
+        let admission = Admission::new(&DoorSettings::default());
+        let mut speech = bus.group_reader(AUDIO_JOBS, STT_GROUP, "a").await.unwrap();
+        produce(&bus, AUDIO_JOBS, 0..100).await;
+        admission.sample(&bus, &metrics).await;
+        assert_eq!(admission.check(), Ok(()));
+        produce(&bus, AUDIO_JOBS, 100..101).await;
+        admission.sample(&bus, &metrics).await;
+        assert!(admission.check().is_err());
+        speech.next(50, Duration::ZERO).await.unwrap();
+        admission.sample(&bus, &metrics).await;
+        assert_eq!(admission.check(), Ok(()));
+    }
+}
