@@ -4,6 +4,7 @@
  *
  * @import { ClientMessage, Resume, ServerEvent, StartMessage, WireError } from './protocol.js'
  * @import { CloseCause, Refused } from './door.js'
+ * @import { Sequel } from './retry.js'
  */
 
 import { NO_DOOR, DoorError, whyRefused } from './door.js';
@@ -209,7 +210,7 @@ export class Link {
     if (event.type === 'warning' && event.code === 'token_expiring') void this.#renew();
     if (event.type === 'error') {
       this.#error = event;
-      if (this.#resume && sequelOf(0, event) !== 'end') return;
+      if (this.#resume && this.#sequel(0) !== 'end') return;
     }
     if (event.type === 'ended') {
       this.#ended = event.reason;
@@ -288,10 +289,10 @@ export class Link {
     else if (!this.#resume) this.#finish(error ? 'error' : this.#ended ? 'ended' : causeOf(code), code, reason);
     else if (this.#ended === 'draining') this.#again(0);
     else {
-      const sequel = sequelOf(code, error);
-      if (sequel === 'renew' && this.#door !== NO_DOOR) void this.#knock();
+      const sequel = this.#sequel(code);
+      if (sequel === 'renew') void this.#knock();
       else if (sequel === 'again') this.#again(error?.retry_after_ms ?? 0);
-      else if (sequel !== 'anew') this.#finish(error ? 'error' : causeOf(code), code, reason);
+      else if (sequel === 'end') this.#finish(error ? 'error' : causeOf(code), code, reason);
       else {
         this.#forget();
         if (this.#state !== 'stopping') this.#to('reconnecting');
@@ -305,6 +306,12 @@ export class Link {
     const mine = this.#attempt;
     const refused = await whyRefused(this.#url);
     if (mine === this.#attempt) this.#failed(refused);
+  }
+
+  /** @param {number} code @returns {Sequel} what follows; where nobody signs in there is no other token */
+  #sequel(code) {
+    const sequel = sequelOf(code, this.#error);
+    return sequel === 'renew' && this.#door === NO_DOOR ? 'end' : sequel;
   }
 
   /** Comes back with another token: the one the session was opened with has ended. */

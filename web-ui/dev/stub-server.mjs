@@ -172,6 +172,7 @@ export async function serve(options = {}) {
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => offered.has('subtide.v1') && 'subtide.v1' });
   /** @type {Map<string, Session>} */
   const sessions = new Map();
+  server.on('close', () => sessions.forEach((session) => (session.stopped = true)));
   server.on('upgrade', (request, socket, head) => {
     const status = how.refuse || (signIn && !door.lets(request.headers['sec-websocket-protocol'] ?? '') ? 401 : 0);
     if (status) socket.end(`HTTP/1.1 ${status} Refused\r\ncontent-length: 0\r\n\r\n`);
@@ -196,7 +197,7 @@ export async function serve(options = {}) {
     },
     /** Closes every socket. @param {number} code */
     close: (code) => sockets.clients.forEach((ws) => ws.close(code)),
-    /** Says something out of the script. @param {object} message */
+    /** Says something out of the script. @param {Record<string, unknown>} message */
     say: (message) => new Set(sessions.values()).forEach((session) => session.say(message)),
   };
 }
@@ -235,7 +236,7 @@ const sleep = (/** @type {number} */ ms) => new Promise((done) => setTimeout(don
 /** A session that goes on while it has no socket, as one of the gateway's does on the bus. */
 class Session {
   #id = randomUUID();
-  /** @type {{ type?: string }[]} what was said, by number */
+  /** @type {Record<string, unknown>[]} what was said, by number */
   #said = [];
   /** @type {import('ws').WebSocket | null} */
   #ws = null;
@@ -279,7 +280,7 @@ class Session {
     return Math.floor((this.#bytes / 2 / this.rate) * 1000);
   }
 
-  /** @param {object} message */
+  /** @param {Record<string, unknown>} message */
   say(message) {
     const event = { event: this.#said.length + 1, ...message };
     this.#said.push(event);
