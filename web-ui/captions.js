@@ -78,6 +78,21 @@ export class Captions {
     this.behindMs = 0;
   }
 
+  /**
+   * The session was lost; the next one begins `untilMs` after the first sample of this one.
+   * @param {number} untilMs
+   */
+  breakOff(untilMs) {
+    const mine = [...this.#utterances.values()].filter(({ run }) => run === this.#run);
+    const open = mine.filter(({ caption, lost }) => !lost && !caption?.final).map(({ caption, startMs }) => caption?.start_ms ?? startMs);
+    const ends = mine.map(({ caption, endMs }) => Math.max(endMs, caption?.end_ms ?? 0));
+    const from_ms = open.length ? Math.min(...open) : Math.max(0, ...ends);
+    /** @type {Gap} */
+    const gap = { type: 'gap', from_ms, to_ms: Math.max(from_ms, untilMs), reason: 'not_resumed' };
+    this.#gaps.set(`${this.#run}:gap:${from_ms}:not_resumed`, { run: this.#run, gap });
+    this.close();
+  }
+
   /** @returns {Notice[]} newest last */
   notices() {
     return [...this.#notices.values()];

@@ -4,6 +4,7 @@
  *
  * @import { Message } from './messages.js'
  * @import { Settings } from './settings.js'
+ * @import { SignInState } from './sign-in.js'
  */
 
 import { byId, make } from './dom.js';
@@ -17,10 +18,11 @@ const CLIPPING = 0.99;
 const FLOOR_DB = 60;
 
 /**
- * @typedef {'idle' | 'asking' | 'connecting' | 'open' | 'stopping' | 'failed'} Phase
+ * @typedef {'idle' | 'signed_out' | 'asking' | 'connecting' | 'open' | 'reconnecting' | 'stopping' | 'failed'} Phase
  *
  * @typedef {object} ControlsListener
- * @property {() => void} toggle start, or stop
+ * @property {() => void} toggle start, stop, or sign in
+ * @property {() => void} signOut
  * @property {() => void} finalize
  * @property {() => void} languages source or targets have changed
  */
@@ -30,12 +32,17 @@ const THEME_SIGNS = { auto: '◐', light: '☀', dark: '☾' };
 /** @type {Record<Phase, { text: string, button: string }>} */
 const PHASES = {
   idle: { text: 'Not listening', button: 'Start' },
+  signed_out: { text: 'Signed out', button: 'Sign in' },
   asking: { text: 'Waiting for the microphone', button: 'Cancel' },
   connecting: { text: 'Connecting', button: 'Cancel' },
   open: { text: 'Listening', button: 'Stop' },
+  reconnecting: { text: 'Reconnecting…', button: 'Stop' },
   stopping: { text: 'Finishing the last words', button: 'Stop' },
   failed: { text: 'Not connected', button: 'Start' },
 };
+
+/** Phases in which there is a session, or soon will be. @type {Set<Phase>} */
+const LIVE = new Set(['connecting', 'open', 'reconnecting', 'stopping']);
 
 export class Controls {
   #toggle = byId('toggle', HTMLButtonElement);
@@ -62,6 +69,7 @@ export class Controls {
     this.#toggle.addEventListener('click', () => listener.toggle());
     this.#finalize.addEventListener('click', () => listener.finalize());
     this.#source.addEventListener('change', () => this.#choose({ source: this.#source.value }));
+    byId('sign-out', HTMLButtonElement).addEventListener('click', () => listener.signOut());
     byId('add', HTMLFormElement).addEventListener('submit', (event) => this.#add(event));
     byId('smaller', HTMLButtonElement).addEventListener('click', () => this.#resize(-1));
     byId('larger', HTMLButtonElement).addEventListener('click', () => this.#resize(1));
@@ -80,10 +88,18 @@ export class Controls {
     this.#state.dataset.state = phase;
     this.#stateText.textContent = text;
     this.#toggle.textContent = button;
-    this.#toggle.setAttribute('aria-pressed', String(phase === 'open' || phase === 'stopping'));
+    this.#toggle.setAttribute('aria-pressed', String(LIVE.has(phase) && phase !== 'connecting'));
     this.#toggle.disabled = phase === 'stopping';
     this.#finalize.disabled = phase !== 'open';
-    if (phase !== 'open' && phase !== 'connecting') this.level(0);
+    if (!LIVE.has(phase)) this.level(0);
+  }
+
+  /** @param {SignInState} state */
+  person({ offered, person }) {
+    byId('person', HTMLElement).hidden = !person;
+    byId('person-name', HTMLElement).textContent = person ? (person.name ?? person.email ?? 'Signed in') : '';
+    byId('person-name', HTMLElement).title = person?.email ?? '';
+    byId('lead', HTMLElement).textContent = offered && !person ? 'Sign in, then press Start and speak.' : 'Press Start and speak.';
   }
 
   /** @param {number} peak 0 to 1 */
@@ -103,7 +119,16 @@ export class Controls {
 
   /** @param {number} behindMs 0 when captions keep up */
   lag(behindMs) {
-    const text = behindMs > 0 ? `Captions are ${(behindMs / 1000).toFixed(1)} s behind` : '';
+    this.#tell(behindMs > 0 ? `Captions are ${(behindMs / 1000).toFixed(1)} s behind` : '');
+  }
+
+  /** What is said is kept until there is a connection again. */
+  keeping() {
+    this.#tell('What you say meanwhile is kept');
+  }
+
+  /** @param {string} text */
+  #tell(text) {
     if (this.#lag.textContent !== text) this.#lag.textContent = text;
   }
 

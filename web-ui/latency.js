@@ -37,6 +37,11 @@ export class AudioClock {
     return mark.at - (mark.audioMs - audioMs);
   }
 
+  /** A new session began `fromMs` after the first sample of the one before. @param {number} fromMs */
+  rebase(fromMs) {
+    for (const mark of this.#marks) mark.audioMs -= fromMs;
+  }
+
   clear() {
     this.#marks = [];
   }

@@ -1,89 +1,112 @@
 /**
- * The WebSocket to the gateway: opens it, speaks `subtide.v1`, tells what comes back and why it ended. No DOM, and no
- * meaning of captions. One Link is one session; for the next one make another.
+ * The link to the gateway: opens WebSockets, speaks `subtide.v1`, tells what comes back and why it ended. A socket that
+ * breaks is replaced, and the session goes on where it was (kept.js, retry.js). No DOM, and no meaning of captions.
  *
- * @import { ClientMessage, ServerEvent, StartMessage } from './protocol.js'
+ * @import { ClientMessage, Resume, ServerEvent, StartMessage, WireError } from './protocol.js'
+ * @import { CloseCause, Refused } from './door.js'
+ * @import { Sequel } from './retry.js'
  */
 
+import { NO_DOOR, DoorError, whyRefused } from './door.js';
+import { Kept } from './kept.js';
 import { SUBPROTOCOL } from './protocol.js';
+import { Retry, sequelOf } from './retry.js';
 
-/** Audio held while the socket opens. Full: the oldest frame goes, so the session begins a little later. */
-const MAX_WAITING_BYTES = 10 * 48_000 * 2;
-/** Unsent audio in the socket. Full: the link ends with `too_slow`; dropping some silently would shift all times. */
-const MAX_BUFFERED_BYTES = 30 * 48_000 * 2;
+/** Unsent bytes in the socket beyond which more waits here: about a second and a half at 48 kHz. */
+const ENOUGH_BUFFERED_BYTES = 128 * 1024;
+/** How often a socket that has enough is looked at again. */
+const PUMP_MS = 50;
+/** A socket that passed nothing on for so long is taken for dead. */
+const STALLED_MS = 10_000;
 /** How long the server may take to open the session. */
 const OPEN_TIMEOUT_MS = 15_000;
 /** How long the server may take to send what it owes after `stop`. */
 const STOP_TIMEOUT_MS = 30_000;
 
 /**
- * @typedef {'connecting' | 'open' | 'stopping' | 'closed'} LinkState
- *
- * @typedef {'stopped' | 'ended' | 'error' | 'unauthorized' | 'forbidden' | 'overloaded' | 'refused' | 'unreachable' |
- *   'lost' | 'too_slow' | 'silent'} CloseCause Why the link closed: as asked; in order, by the server; after an `error`
- *   event; the server wants a token; the server refuses this page's origin; it is full; it refused otherwise; nobody
- *   answered; the connection broke; it could not carry the audio; the server did not answer in time.
+ * @typedef {'connecting' | 'open' | 'reconnecting' | 'stopping' | 'closed'} LinkState
  *
  * @typedef {object} Closed
  * @property {CloseCause} cause
  * @property {number} code WebSocket close code, 0 when there was none.
  * @property {string} reason As the server gave it.
+ * @property {number} retryAfterMs When to try again; 0 when the server did not say.
  *
  * @typedef {object} LinkListener
  * @property {(state: LinkState) => void} state
- * @property {(event: ServerEvent) => void} event
+ * @property {(event: ServerEvent) => void} event Each number of a session once, in growing order.
+ * @property {(fromMs: number) => void} [anew] The session was lost. What follows is a new one, whose first sample is this
+ *   much after the first one of the session before.
  * @property {(closed: Closed) => void} closed Called once; nothing follows.
+ *
+ * @typedef {object} Door How to get in.
+ * @property {() => Promise<string[]>} protocols Subprotocols that show who this is, for one handshake. Throws DoorError.
+ * @property {() => Promise<string | null>} renewed A token in place of one that is about to end.
  */
 
 export class Link {
   #url;
+  #start;
   #listener;
+  #door;
+  #kept;
+  #retry = new Retry();
   /** @type {LinkState} */
   #state = 'connecting';
-  /** @type {ArrayBuffer[]} */
-  #waiting = [];
-  #waitingBytes = 0;
-  #opened = false;
-  /** @type {CloseCause | null} */
-  #cause = null;
+  /** @type {WebSocket | null} */
+  #socket = null;
+  /** Whether the session is open on the present socket. */
+  #started = false;
+  /** @type {Resume | null} */
+  #resume = null;
+  #seen = 0;
+  /** Counts attempts to connect, so that the answer to one given up is known to be late. */
+  #attempt = 0;
+  /** @type {WireError | null} */
+  #error = null;
+  /** @type {'stopped' | 'draining' | null} */
+  #ended = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
-  #socket;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #stopTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #pump;
+  #stalled = { bytes: 0, since: 0 };
 
   /**
    * @param {string} url of the stream, `ws:` or `wss:`
    * @param {StartMessage} start
    * @param {LinkListener} listener
+   * @param {Door} [door]
    */
-  constructor(url, start, listener) {
+  constructor(url, start, listener, door = NO_DOOR) {
     this.#url = url;
+    this.#start = start;
     this.#listener = listener;
-    this.#socket = new WebSocket(url, [SUBPROTOCOL]);
-    this.#socket.binaryType = 'arraybuffer';
-    this.#socket.onopen = () => this.#open(start);
-    this.#socket.onmessage = ({ data }) => this.#receive(data);
-    this.#socket.onclose = ({ code, reason }) => void this.#close(code, reason);
-    // A close follows every error and says as much.
-    this.#socket.onerror = () => {};
-    this.#deadline(OPEN_TIMEOUT_MS);
+    this.#door = door;
+    this.#kept = new Kept(start.audio);
     listener.state('connecting');
+    void this.#connect();
+  }
+
+  /** Audio heard and not yet sent, milliseconds. */
+  get waitingMs() {
+    return this.#kept.waitingMs;
   }
 
   /** @param {ArrayBuffer} pcm s16le in the layout that `start` told */
   send(pcm) {
     if (this.#state === 'stopping' || this.#state === 'closed') return;
-    if (this.#opened) {
-      this.#socket.send(pcm);
-      if (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) this.#abandon('too_slow');
-      return;
-    }
-    this.#waiting.push(pcm);
-    this.#waitingBytes += pcm.byteLength;
-    while (this.#waitingBytes > MAX_WAITING_BYTES) this.#waitingBytes -= this.#waiting.shift()?.byteLength ?? 0;
+    this.#kept.hear(pcm);
+    if (this.#started && this.#kept.stuck) this.#finish('too_slow', 0, '');
+    else this.#flow();
   }
 
   /** New languages from the next utterance on. @param {{ source: string, targets: string[] }} languages */
   update(languages) {
+    // Also for a session that has to begin anew.
+    this.#start = { ...this.#start, ...languages };
     this.#say({ type: 'update', ...languages });
   }
 
@@ -95,28 +118,77 @@ export class Link {
   /** No more audio: the server sends all it owes, and then the link closes. */
   stop() {
     if (this.#state === 'stopping' || this.#state === 'closed') return;
-    if (!this.#opened) {
-      this.#abandon('stopped');
+    if (!this.#started && !this.#resume) {
+      this.#finish('stopped', 0, '');
       return;
     }
     this.#say({ type: 'stop' });
-    this.#cause = 'stopped';
     this.#to('stopping');
-    this.#deadline(STOP_TIMEOUT_MS);
+    this.#stopTimer = setTimeout(() => this.#finish('silent', 0, ''), STOP_TIMEOUT_MS);
   }
 
-  /** @param {StartMessage} start */
-  #open(start) {
-    this.#opened = true;
-    this.#say(start);
-    for (const pcm of this.#waiting) this.#socket.send(pcm);
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+  /** Tries again at once, where it waits to: the network is back. */
+  hurry() {
+    if (!this.#resume || this.#socket || this.#state === 'closed') return;
+    clearTimeout(this.#timer);
+    void this.#connect();
+  }
+
+  async #connect() {
+    this.#attempt += 1;
+    const mine = this.#attempt;
+    this.#timer = setTimeout(() => this.#silent(), OPEN_TIMEOUT_MS);
+    /** @type {string[]} */
+    let shown;
+    try {
+      shown = await this.#door.protocols();
+    } catch (error) {
+      if (mine === this.#attempt) this.#failed(error instanceof DoorError ? error.refused : { cause: 'unreachable', retryAfterMs: 0 });
+      return;
+    }
+    if (this.#state === 'closed' || mine !== this.#attempt) return;
+    const socket = new WebSocket(this.#url, [SUBPROTOCOL, ...shown]);
+    let opened = false;
+    this.#socket = socket;
+    this.#error = null;
+    this.#ended = null;
+    socket.binaryType = 'arraybuffer';
+    socket.onopen = () => {
+      opened = true;
+      socket.send(JSON.stringify({ ...this.#start, ...(this.#resume && { resume: { ...this.#resume, last_event: this.#seen } }) }));
+    };
+    socket.onmessage = ({ data }) => this.#receive(data);
+    // A close follows every error and says as much.
+    socket.onerror = () => {};
+    socket.onclose = ({ code, reason }) => {
+      this.#leave();
+      if (opened) this.#broken(code, reason);
+      else void this.#explain();
+    };
   }
 
   /** @param {ClientMessage} message */
   #say(message) {
-    if (this.#opened && this.#state !== 'stopping' && this.#state !== 'closed') this.#socket.send(JSON.stringify(message));
+    if (this.#state === 'stopping' || this.#state === 'closed') return;
+    if (!this.#started && !this.#resume) return;
+    this.#kept.say(message);
+    this.#flow();
+  }
+
+  /** Gives the socket what is waiting, as fast as it takes it. */
+  #flow() {
+    clearTimeout(this.#pump);
+    const socket = this.#socket;
+    if (!this.#started || !socket) return;
+    while (socket.bufferedAmount < ENOUGH_BUFFERED_BYTES) {
+      const item = this.#kept.take();
+      if (!item) return;
+      socket.send(item instanceof ArrayBuffer ? item : JSON.stringify(item));
+    }
+    const now = Date.now();
+    if (socket.bufferedAmount !== this.#stalled.bytes) this.#stalled = { bytes: socket.bufferedAmount, since: now };
+    if (now - this.#stalled.since > STALLED_MS) this.#interrupt(1006);
+    else this.#pump = setTimeout(() => this.#flow(), PUMP_MS);
   }
 
   /** @param {unknown} data */
@@ -130,43 +202,164 @@ export class Link {
       return;
     }
     if (event.type === 'started') {
-      if (this.#state === 'connecting') {
-        clearTimeout(this.#timer);
-        this.#to('open');
-      }
-    } else if (event.type === 'error') {
-      this.#cause = 'error';
-    } else if (event.type === 'ended') {
-      this.#cause = event.reason === 'stopped' ? 'stopped' : 'ended';
+      // A second one on a socket is one that an earlier socket did not live to bring.
+      if (!this.#started) this.#begin(event);
+      return;
     }
+    if (event.type === 'ack') this.#kept.release(event.audio_ms);
+    if (event.type === 'warning' && event.code === 'token_expiring') void this.#renew();
+    if (event.type === 'error') {
+      this.#error = event;
+      if (this.#resume && this.#sequel(0) !== 'end') return;
+    }
+    if (event.type === 'ended') {
+      this.#ended = event.reason;
+      if (this.#resume && event.reason === 'draining') return;
+    }
+    if (event.event <= this.#seen) return;
+    this.#seen = event.event;
+    this.#retry.progressed();
     this.#listener.event(event);
   }
 
-  /** @param {number} ms */
-  #deadline(ms) {
+  /** @param {Extract<ServerEvent, { type: 'started' }>} event */
+  #begin(event) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#abandon('silent'), ms);
+    const windowMs = event.limits.resume_window_ms ?? 0;
+    const before = this.#resume;
+    this.#started = true;
+    this.#retry.connected(windowMs);
+    this.#resume = windowMs > 0 ? { token: event.resume_token, last_event: 0 } : null;
+    this.#stalled = { bytes: 0, since: Date.now() };
+    if (event.resumed) {
+      // Not counted as seen: what was missed has lower numbers, and follows.
+      this.#kept.rewind(event.audio_ms ?? 0);
+    } else {
+      if (before) this.#forget();
+      this.#kept.rewind(0);
+      this.#seen = event.event;
+    }
+    if (this.#state !== 'stopping') this.#to('open');
+    this.#listener.event(event);
+    this.#flow();
   }
 
-  /** Closes from this side, without waiting for the other. @param {CloseCause} cause */
-  #abandon(cause) {
-    this.#cause = cause;
-    this.#socket.onclose = null;
-    this.#socket.close(1000);
-    void this.#close(0, '');
+  /** What is kept becomes the beginning of another session. */
+  #forget() {
+    this.#resume = null;
+    this.#seen = 0;
+    this.#listener.anew?.(this.#kept.rebase());
   }
 
-  /** @param {number} code @param {string} reason */
-  async #close(code, reason) {
+  async #renew() {
+    const token = await this.#door.renewed().catch(() => null);
+    if (token && this.#started && this.#socket) this.#socket.send(JSON.stringify({ type: 'auth', token }));
+  }
+
+  /** The socket is gone, or was given up. */
+  #leave() {
+    this.#attempt += 1;
     clearTimeout(this.#timer);
+    clearTimeout(this.#pump);
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#started = false;
+    if (!socket) return;
+    socket.onclose = null;
+    socket.onmessage = null;
+    socket.onopen = null;
+    if (socket.readyState < 2) socket.close(1000);
+  }
+
+  /** Gives a dead socket up. @param {number} code */
+  #interrupt(code) {
+    this.#leave();
+    this.#broken(code, '');
+  }
+
+  #silent() {
+    if (this.#resume) this.#interrupt(1006);
+    else this.#finish('silent', 0, '');
+  }
+
+  /** A socket that was open ended, and what follows. @param {number} code @param {string} reason */
+  #broken(code, reason) {
+    const error = this.#error;
+    if (this.#ended === 'stopped') this.#finish('stopped', code, reason);
+    else if (!this.#resume) this.#finish(error ? 'error' : this.#ended ? 'ended' : causeOf(code), code, reason);
+    else if (this.#ended === 'draining') this.#again(0);
+    else {
+      const sequel = this.#sequel(code);
+      if (sequel === 'renew') void this.#knock();
+      else if (sequel === 'again') this.#again(error?.retry_after_ms ?? 0);
+      else if (sequel === 'end') this.#finish(error ? 'error' : causeOf(code), code, reason);
+      else {
+        this.#forget();
+        if (this.#state !== 'stopping') this.#to('reconnecting');
+        void this.#connect();
+      }
+    }
+  }
+
+  /** The handshake failed; a browser does not tell why. */
+  async #explain() {
+    const mine = this.#attempt;
+    const refused = await whyRefused(this.#url);
+    if (mine === this.#attempt) this.#failed(refused);
+  }
+
+  /** @param {number} code @returns {Sequel} what follows; where nobody signs in there is no other token */
+  #sequel(code) {
+    const sequel = sequelOf(code, this.#error);
+    return sequel === 'renew' && this.#door === NO_DOOR ? 'end' : sequel;
+  }
+
+  /** Comes back with another token: the one the session was opened with has ended. */
+  async #knock() {
+    const mine = this.#attempt;
+    if (this.#state !== 'stopping') this.#to('reconnecting');
+    try {
+      const token = await this.#door.renewed();
+      if (mine !== this.#attempt) return;
+      if (token) this.#again(0);
+      else this.#finish('unauthorized', 0, '');
+    } catch (error) {
+      if (mine === this.#attempt) this.#failed(error instanceof DoorError ? error.refused : { cause: 'unreachable', retryAfterMs: 0 });
+    }
+  }
+
+  /** There was no socket. @param {Refused} refused */
+  #failed({ cause, retryAfterMs }) {
     if (this.#state === 'closed') return;
+    const hopeless = cause === 'unauthorized' || cause === 'forbidden';
+    if (!this.#resume || hopeless) this.#finish(cause, 0, '', retryAfterMs);
+    else this.#again(retryAfterMs);
+  }
+
+  /** @param {number} notBefore milliseconds */
+  #again(notBefore) {
+    clearTimeout(this.#timer);
+    const wait = this.#retry.wait(Date.now(), Math.random(), notBefore);
+    if (wait === null) {
+      this.#finish('lost', 0, '');
+      return;
+    }
+    if (this.#state === 'open') this.#to('reconnecting');
+    this.#timer = setTimeout(() => void this.#connect(), wait);
+  }
+
+  /** @param {CloseCause} cause @param {number} code @param {string} reason @param {number} [retryAfterMs] */
+  #finish(cause, code, reason, retryAfterMs = 0) {
+    if (this.#state === 'closed') return;
+    this.#leave();
+    clearTimeout(this.#stopTimer);
     this.#to('closed');
-    const cause = this.#cause ?? (this.#opened ? causeOf(code) : await whyRefused(this.#url));
-    this.#listener.closed({ cause, code, reason });
+    this.#listener.closed({ cause, code, reason, retryAfterMs });
   }
 
   /** @param {LinkState} state */
   #to(state) {
+    if (this.#state === state) return;
     this.#state = state;
     this.#listener.state(state);
   }
@@ -179,25 +372,13 @@ function causeOf(code) {
       return 'unauthorized';
     case 4403:
       return 'forbidden';
+    case 4409:
+      return 'replaced';
     case 1013:
       return 'overloaded';
+    case 4429:
+      return 'limited';
     default:
       return 'lost';
-  }
-}
-
-/**
- * A browser hides why a WebSocket was refused, so the same address is asked once more in plain HTTP.
- * @param {string} url
- * @returns {Promise<CloseCause>}
- */
-async function whyRefused(url) {
-  try {
-    const { status } = await fetch(url.replace(/^ws/, 'http'), { cache: 'no-store', redirect: 'manual' });
-    if (status === 401) return 'unauthorized';
-    if (status === 403) return 'forbidden';
-    return status === 429 || status === 503 ? 'overloaded' : 'refused';
-  } catch {
-    return 'unreachable';
   }
 }

@@ -6,6 +6,7 @@
  * @import { Closed, LinkState } from './link.js'
  * @import { Message } from './messages.js'
  * @import { ServerEvent } from './protocol.js'
+ * @import { SignInState } from './sign-in.js'
  */
 
 import { Captions } from './captions.js';
@@ -13,9 +14,10 @@ import { Capture, CaptureError } from './capture.js';
 import { Controls } from './controls.js';
 import { AudioClock, Latency } from './latency.js';
 import { Link } from './link.js';
-import { captureMessage, closedMessage, MICROPHONE_GONE, noticeMessage } from './messages.js';
+import { captureMessage, closedMessage, MICROPHONE_GONE, noticeMessage, SIGNED_OUT } from './messages.js';
 import { STREAM_PATH } from './protocol.js';
 import { load } from './settings.js';
+import { SIGN_IN_PATH, SignIn } from './sign-in.js';
 import { Transcript } from './view.js';
 
 /** A `lag` that is not repeated is over. */
@@ -24,7 +26,10 @@ const LAG_SHOWN_MS = 5000;
 const settings = load();
 const captions = new Captions();
 const transcript = new Transcript();
-const controls = new Controls(settings, { toggle, finalize: () => link?.finalize(), languages });
+const controls = new Controls(settings, { toggle, finalize: () => link?.finalize(), languages, signOut });
+const signIn = new SignIn(person);
+/** Settled once it is known whether somebody is signed in. */
+let known = Promise.resolve();
 const audioClock = new AudioClock();
 const latency = { source: new Latency(), target: new Latency() };
 
@@ -43,6 +48,7 @@ const dismissed = new Set();
 /** @type {ServerEvent[]} events whose words are not on the screen yet */
 let undrawn = [];
 let drawing = false;
+/** Since the session's first sample. */
 let samplesSent = 0;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let lagTimer;
@@ -54,8 +60,22 @@ function to(next) {
 }
 
 function toggle() {
-  if (phase === 'idle' || phase === 'failed') void start();
+  if (phase === 'signed_out') location.assign(SIGN_IN_PATH);
+  else if (phase === 'idle' || phase === 'failed') void start();
   else void stop();
+}
+
+/** @param {SignInState} state */
+function person(state) {
+  controls.person(state);
+  const out = state.offered && !state.person && !state.unclear;
+  if (out && (phase === 'idle' || phase === 'failed')) to('signed_out');
+  else if (!out && phase === 'signed_out') to('idle');
+}
+
+async function signOut() {
+  if (link) await stop();
+  await signIn.end();
 }
 
 async function start() {
@@ -65,6 +85,13 @@ async function start() {
   for (const { key } of captions.notices()) dismissed.add(key);
   showNotices();
   to('asking');
+  await known;
+  if (mine !== attempt) return;
+  if (signIn.state.offered && !signIn.state.person && !signIn.state.unclear) {
+    to('idle');
+    person(signIn.state);
+    return;
+  }
   try {
     const opened = await Capture.open();
     if (mine !== attempt) {
@@ -92,7 +119,7 @@ function connect(microphone) {
   const { source, targets } = settings;
   const audio = /** @type {const} */ ({ encoding: 'pcm_s16le', sample_rate: microphone.sampleRate, channels: 1 });
   const url = new URL(STREAM_PATH, location.href.replace(/^http/, 'ws')).href;
-  link = new Link(url, { type: 'start', audio, source, targets, partials: true }, { state: linkState, event: take, closed });
+  link = new Link(url, { type: 'start', audio, source, targets, partials: true }, { state: linkState, event: take, anew, closed }, signIn);
   microphone.listen(
     (frame) => heard(frame, microphone.sampleRate),
     () => {
@@ -108,7 +135,7 @@ function heard({ pcm, peak, samples }, sampleRate) {
   samplesSent += samples;
   audioClock.mark((samplesSent / sampleRate) * 1000, performance.now());
   link?.send(pcm);
-  if (phase === 'open' || phase === 'connecting') controls.level(peak);
+  if (phase === 'open' || phase === 'connecting' || phase === 'reconnecting') controls.level(peak);
 }
 
 /** Lets the microphone go, and waits for the words owed. */
@@ -124,13 +151,28 @@ async function stop() {
 
 function languages() {
   captions.expect(settings.targets);
-  if (phase === 'open') link?.update({ source: settings.source, targets: settings.targets });
+  if (phase === 'open' || phase === 'reconnecting') link?.update({ source: settings.source, targets: settings.targets });
 }
 
 /** @param {LinkState} state */
 function linkState(state) {
   if (phase === 'stopping') return;
-  if (state === 'connecting' || state === 'open') to(state);
+  if (state !== 'connecting' && state !== 'open' && state !== 'reconnecting') return;
+  if (state === 'reconnecting') {
+    clearTimeout(lagTimer);
+    controls.keeping();
+  } else if (phase === 'reconnecting') controls.lag(0);
+  to(state);
+}
+
+/** The session was lost, and another begins with the sound that is left. @param {number} fromMs */
+function anew(fromMs) {
+  captions.breakOff(fromMs);
+  captions.expect(settings.targets);
+  const rate = capture?.sampleRate;
+  if (rate) samplesSent -= Math.round((fromMs / 1000) * rate);
+  audioClock.rebase(fromMs);
+  redraw();
 }
 
 /** @param {Closed} why */
@@ -139,12 +181,13 @@ function closed(why) {
   clearTimeout(lagTimer);
   captions.close();
   controls.lag(0);
-  const message = closedMessage(why);
+  const message = why.cause === 'unauthorized' && signIn.state.offered ? SIGNED_OUT : closedMessage(why);
   void capture?.close();
   capture = null;
   attempt += 1;
   if (message) faults.push({ key: `closed ${attempt}`, message });
   to(message || why.cause === 'error' ? 'failed' : 'idle');
+  person(signIn.state);
   showNotices();
   redraw();
 }
@@ -161,7 +204,7 @@ function take(event) {
   const changed = captions.apply(event);
   if (event.type === 'started') controls.limit(event.limits.max_targets);
   if (event.type === 'warning' || event.type === 'error' || event.type === 'ended') showNotices();
-  if (event.type === 'lag') showLag();
+  if (event.type === 'lag' && phase !== 'reconnecting') showLag();
   if (!changed) return;
   // A hidden page is not drawn, so nothing is late there.
   if (!document.hidden && (event.type === 'caption' || event.type === 'translation')) undrawn.push(event);
@@ -199,11 +242,14 @@ function showLag() {
 }
 
 function showNotices() {
-  const told = captions.notices().map((notice) => ({ key: notice.key, message: noticeMessage(notice) }));
+  // A token about to end is this page's own affair.
+  const told = captions.notices().filter(({ code }) => code !== 'token_expiring').map((notice) => ({ key: notice.key, message: noticeMessage(notice) }));
   controls.notices([...faults, ...told].filter(({ key }) => !dismissed.has(key)), (key) => {
     dismissed.add(key);
     showNotices();
   });
 }
 
+globalThis.addEventListener('online', () => link?.hurry());
 controls.phase('idle');
+known = signIn.begin();

@@ -4,7 +4,7 @@
  * @import { Notice } from './captions.js'
  * @import { CaptureFault } from './capture.js'
  * @import { Closed } from './link.js'
- * @import { GapReason } from './protocol.js'
+ * @import { ErrorCode, GapReason } from './protocol.js'
  */
 
 /**
@@ -68,7 +68,7 @@ const CLOSED = {
   error: null,
   unauthorized: {
     title: 'This server asks for an access token',
-    text: 'Signing in from the browser is not built yet, so this page cannot give one. On this machine “subtide serve” needs no token; a program can send one as a bearer token.',
+    text: 'It has no sign-in for browsers, so this page cannot give one. A program can send a token or an API key; who runs the server can set up sign-in (docs/SIGN-IN.md).',
   },
   forbidden: {
     title: 'This server does not take sessions from this page',
@@ -77,6 +77,18 @@ const CLOSED = {
   overloaded: {
     title: 'The server is full',
     text: 'It has as many sessions as it can caption in time. Try again in a minute.',
+  },
+  limited: {
+    title: 'Too many connections',
+    text: 'You opened more sessions, or opened them faster, than one person may at this server. Close other windows of this page.',
+  },
+  quota: {
+    title: 'Today’s audio is used up',
+    text: 'This server captions so much speech a day for each person, and no more.',
+  },
+  replaced: {
+    title: 'The session goes on in another window',
+    text: 'Another connection took it over, so this one ended. Press Start for a session of its own.',
   },
   refused: {
     title: 'The server answers but opened no session',
@@ -88,11 +100,11 @@ const CLOSED = {
   },
   lost: {
     title: 'The connection was lost',
-    text: 'Words spoken since may be missing here. Press Start to go on in a new session; these captions stay.',
+    text: 'The server could not be reached for two minutes, and words spoken since are missing here. Press Start to go on in a new session; these captions stay.',
   },
   too_slow: {
     title: 'The connection is too slow for the audio',
-    text: 'Half a minute of speech was waiting to be sent, and that part is lost. Find a better connection, then press Start.',
+    text: 'More than two minutes of speech was waiting to be sent, and that part is lost. Find a better connection, then press Start.',
   },
   silent: {
     title: 'The server did not answer in time',
@@ -100,28 +112,59 @@ const CLOSED = {
   },
 };
 
-/** @param {Closed} closed @returns {Message | null} null when there is nothing to say, or the server has said it */
-export function closedMessage({ cause, code, reason }) {
+/** Said in place of `unauthorized` where the page can sign in. @type {Message} */
+export const SIGNED_OUT = {
+  tone: 'warning',
+  title: 'Your sign-in has ended',
+  text: 'Sign in again to go on; these captions stay here until you leave the page.',
+};
+
+/** Causes that trying again later mends by itself. */
+const PASSING = new Set(['overloaded', 'limited', 'quota']);
+
+/** @param {Closed} closed @param {Date} [now] @returns {Message | null} null when there is nothing to say, or the server has said it */
+export function closedMessage({ cause, code, reason, retryAfterMs }, now = new Date()) {
   const message = CLOSED[cause];
   if (!message) return null;
-  const detail = cause === 'lost' ? [`close code ${code}`, reason].filter(Boolean).join(': ') : '';
-  return { tone: cause === 'overloaded' ? 'warning' : 'error', ...message, ...(detail && { detail }) };
+  const detail = cause === 'lost' && code ? [`close code ${code}`, reason].filter(Boolean).join(': ') : '';
+  const text = retryAfterMs > 0 ? `${message.text} Try again ${when(retryAfterMs, now)}.` : message.text;
+  return { tone: PASSING.has(cause) ? 'warning' : 'error', title: message.title, text, ...(detail && { detail }) };
 }
 
-/** @param {Notice} notice @returns {Message} */
-export function noticeMessage(notice) {
+/** Titles of the errors that are nobody's fault. @type {Partial<Record<ErrorCode, string>>} */
+const LIMITS = {
+  quota_exceeded: 'Today’s audio is used up',
+  rate_limited: 'Too much at once',
+  session_too_long: 'The session reached its longest time',
+  overloaded: 'The server has too much to do',
+  unavailable: 'A part of the server is away',
+};
+
+/** @param {Notice} notice @param {Date} [now] @returns {Message} */
+export function noticeMessage(notice, now = new Date()) {
   if (notice.kind === 'warning') return { tone: 'warning', title: 'Not everything can be done', text: notice.message };
   if (notice.kind === 'ended') {
     return { tone: 'info', title: 'The server is restarting', text: 'Press Start to go on in a new session; these captions stay.' };
   }
   if (notice.code === 'timeout') return { tone: 'info', title: 'The session ended: no sound for a long time', text: 'Press Start to go on.' };
-  const wait = notice.retryAfterMs > 0 ? ` in ${Math.ceil(notice.retryAfterMs / 1000)} s` : '';
+  const again = `Press Start to try again${notice.retryAfterMs > 0 ? ` ${when(notice.retryAfterMs, now)}` : ''}.`;
+  const limit = LIMITS[/** @type {ErrorCode} */ (notice.code)];
   return {
-    tone: 'error',
-    title: 'The session was ended by an error',
-    text: notice.retryable ? `${sentence(notice.message)} Press Start to try again${wait}.` : sentence(notice.message),
+    tone: limit ? 'warning' : 'error',
+    title: limit ?? 'The session was ended by an error',
+    text: notice.retryable ? `${sentence(notice.message)} ${again}` : sentence(notice.message),
     detail: `${notice.code}, trace ${notice.traceId}`,
   };
+}
+
+/** @param {number} ms from now @param {Date} now @returns {string} such as `in 45 s`, `in 12 min`, `after 01:00` */
+export function when(ms, now) {
+  const seconds = Math.ceil(ms / 1000);
+  if (seconds < 120) return `in ${seconds} s`;
+  if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
+  // Rounded up to the next minute: a clock shows no seconds.
+  const then = new Date(Math.ceil((now.getTime() + ms) / 60_000) * 60_000);
+  return `after ${then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
 }
 
 /** @type {Record<GapReason, string>} */
@@ -129,10 +172,13 @@ const GAPS = {
   failed: 'recognition failed several times',
   timed_out: 'no answer came in time',
   overloaded: 'the server had too much to do',
+  no_model: 'no model translates it',
+  not_resumed: 'the connection was lost for too long',
 };
 
 /** @param {number} startMs @param {number} endMs @param {GapReason} reason */
 export function gapText(startMs, endMs, reason) {
+  if (reason === 'not_resumed') return 'The connection was lost for too long: words said here may be missing';
   const seconds = Math.max(0.1, (endMs - startMs) / 1000).toFixed(1);
   return `${seconds} s of speech could not be captioned: ${GAPS[reason] ?? reason}`;
 }

@@ -10,14 +10,19 @@
  * @property {string} source BCP-47 tag, or `auto`.
  * @property {string[]} targets BCP-47 tags.
  * @property {boolean} [partials]
- * @property {string} [resume]
+ * @property {Resume} [resume] The session to go on with.
+ *
+ * @typedef {{ token: string, last_event: number }} Resume `resume_token` of the newest `started`, and the last event seen.
  *
  * @typedef {{ type: 'update', source?: string, targets?: string[] }} UpdateMessage
- * @typedef {StartMessage | UpdateMessage | { type: 'finalize' } | { type: 'stop' }} ClientMessage
+ * @typedef {StartMessage | UpdateMessage | { type: 'finalize' } | { type: 'stop' } |
+ *   { type: 'auth', token: string }} ClientMessage
  *
- * @typedef {{ max_message_bytes: number, max_targets: number, max_utterance_ms: number, idle_timeout_ms: number }} Limits
+ * @typedef {{ max_message_bytes: number, max_targets: number, max_utterance_ms: number, idle_timeout_ms: number,
+ *   resume_window_ms?: number }} Limits
  *
- * @typedef {{ type: 'started', session: string, resume_token: string, limits: Limits }} Started
+ * @typedef {{ type: 'started', session: string, resume_token: string, resumed?: boolean, audio_ms?: number,
+ *   limits: Limits }} Started
  * @typedef {{ type: 'speech_started', utterance: number, start_ms: number }} SpeechStarted
  * @typedef {{ type: 'speech_ended', utterance: number, end_ms: number }} SpeechEnded
  * @typedef {{ text: string, start_ms: number, end_ms: number, probability: number }} Word
@@ -27,7 +32,7 @@
  *   committed: string, tail: string, final: boolean }} Translation
  * @typedef {{ type: 'ack', audio_ms: number }} Ack
  * @typedef {{ type: 'lag', behind_ms: number, update_interval_ms: number }} Lag
- * @typedef {'failed' | 'timed_out' | 'overloaded'} GapReason
+ * @typedef {'failed' | 'timed_out' | 'overloaded' | 'no_model' | 'not_resumed'} GapReason `not_resumed` is the page's own.
  * @typedef {{ type: 'gap', utterance?: number, from_ms: number, to_ms: number, reason: GapReason }} Gap
  * @typedef {{ type: 'warning', code: string, message: string }} Warning
  * @typedef {'bad_message' | 'bad_order' | 'invalid_audio' | 'too_large' | 'auth_error' | 'forbidden' |

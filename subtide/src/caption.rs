@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use shared::{
-    config::{Env, ExposeSecret},
+    config::Env,
     language::{Language, Source},
     telemetry::{self, LogConfig},
     wire::{ClientMessage, ServerMessage, Start},
@@ -11,9 +11,10 @@ use shared::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    client::{self, Receiver, Sender},
+    client::{ClientError, Credential, Downlink, Happening, Session, Uplink},
     recording::{Recording, RecordingError},
     roles::{Roles, Settings},
+    sign_in::RefreshFile,
     transcript::Transcript,
 };
 
@@ -39,6 +40,8 @@ pub struct Options {
     pub json: bool,
     /// Gateway to use instead of the roles in this process.
     pub server: Option<String>,
+    /// Refresh token that `subtide sign-in` left, for access tokens as they are needed.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Captions one recording.
@@ -52,11 +55,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     telemetry::init(&log);
     let path = options.file.clone();
     let recording = tokio::task::spawn_blocking(move || Recording::open(&path)).await??;
-    let (url, token, roles) = match &options.server {
+    let (url, credential, roles) = match &options.server {
         Some(url) => {
             let token = env.secret("SUBTIDE_TOKEN");
             env.finish()?;
-            (url.clone(), token, None)
+            let credential = match &options.token_file {
+                Some(file) => RefreshFile::of_stream(url, file.clone())?.into(),
+                None => Credential::from(token),
+            };
+            (url.clone(), credential, None)
         }
         None => {
             let mut settings = Settings::from_env(&mut env);
@@ -65,7 +72,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             settings.gateway.addr = (gateway::config::DEFAULT_BIND, 0).into();
             settings.health = None;
             let roles = Roles::start(settings).await?;
-            (roles.url(), None, Some(roles))
+            (roles.url(), Credential::None, Some(roles))
         }
     };
     let start = Start {
@@ -77,10 +84,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         glossary: Vec::new(),
         resume: None,
     };
-    let token = token.as_ref().map(|t| t.expose_secret());
-    let (sender, receiver) = client::open(&url, token, start).await?;
+    let (uplink, downlink) = Session { url, credential, start }.open().await?;
     let (owed_sender, owed) = watch::channel(0);
-    let (sent, received) = tokio::join!(send(recording, sender, owed), receive(receiver, &options, owed_sender));
+    let (sent, received) = tokio::join!(send(recording, uplink, owed), receive(downlink, &options, owed_sender));
     if let Some(roles) = roles {
         roles.stop().await?;
     }
@@ -89,7 +95,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 /// Sends the whole recording, then `stop`.
-async fn send(mut recording: Recording, mut sender: Sender, mut owed: watch::Receiver<usize>) -> anyhow::Result<()> {
+async fn send(mut recording: Recording, uplink: Uplink, mut owed: watch::Receiver<usize>) -> anyhow::Result<()> {
     let (pieces, mut decoded) = mpsc::channel::<Result<Vec<u8>, RecordingError>>(AHEAD);
     let decoding = tokio::task::spawn_blocking(move || {
         while let Some(piece) = recording.next_piece().transpose() {
@@ -107,22 +113,52 @@ async fn send(mut recording: Recording, mut sender: Sender, mut owed: watch::Rec
                     if owed.wait_for(|owed| *owed < MAX_OWED).await.is_err() {
                         return Ok(()); // the receiving side ended and says why
                     }
-                    sender.audio(frame.to_vec()).await?;
+                    if !goes_on(uplink.audio(frame.to_vec()).await)? {
+                        return Ok(());
+                    }
                 }
             }
             Err(error) => outcome = Err(error),
         }
     }
-    sender.say(&ClientMessage::Stop {}).await?;
+    goes_on(uplink.say(ClientMessage::Stop {}).await)?;
     decoding.await?;
     Ok(outcome?)
 }
 
+/// Whether more can be sent. A session that is over is no fault of sending: the receiving side says why.
+fn goes_on(sent: Result<(), ClientError>) -> Result<bool, ClientError> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(ClientError::Over) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Takes in events until the session ends, and prints them.
-async fn receive(mut events: Receiver, options: &Options, owed: watch::Sender<usize>) -> anyhow::Result<()> {
+async fn receive(mut happenings: Downlink, options: &Options, owed: watch::Sender<usize>) -> anyhow::Result<()> {
     let mut transcript = Transcript::default();
-    let mut printed = 0;
-    while let Some(event) = events.next().await? {
+    let (mut printed, mut base_ms) = (0, 0);
+    while let Some(happening) = happenings.next().await? {
+        let event = match happening {
+            Happening::Event(event) => event,
+            Happening::Anew { from_ms } => {
+                let heard_ms = base_ms
+                    + transcript.utterances().filter_map(|(_, u)| u.caption.as_ref()).last().map_or(0, |c| c.end_ms);
+                base_ms += from_ms;
+                print_gap(options, heard_ms, base_ms);
+                (transcript, printed) = (Transcript::default(), 0);
+                continue;
+            }
+            Happening::Broken { why } => {
+                tracing::warn!("the connection broke ({why}); connecting again");
+                continue;
+            }
+            Happening::Resumed { away, lost_ms, .. } => {
+                tracing::warn!(lost_ms, "the session goes on after {:.1} s", away.as_secs_f64());
+                continue;
+            }
+        };
         if options.json {
             print_line(&serde_json::to_string(&event)?);
         }
@@ -130,7 +166,7 @@ async fn receive(mut events: Receiver, options: &Options, owed: watch::Sender<us
         let waiting = transcript.utterances().filter(|(_, u)| !u.done(&options.to)).count();
         owed.send_replace(waiting);
         if !options.json {
-            printed = print_finished(&transcript, &options.to, printed);
+            printed = print_after(&transcript, &options.to, printed, base_ms);
         }
         if let ServerMessage::Error(error) = &event.message {
             anyhow::bail!("{} ({:?}, trace {})", error.message, error.code, error.trace_id);
@@ -140,15 +176,31 @@ async fn receive(mut events: Receiver, options: &Options, owed: watch::Sender<us
     Ok(())
 }
 
+/// Says that a session was lost; what follows are the events of a new one.
+fn print_gap(options: &Options, from_ms: u64, to_ms: u64) {
+    if options.json {
+        let gap = serde_json::json!({"type": "new_session", "heard_ms": from_ms, "from_ms": to_ms});
+        print_line(&gap.to_string());
+    } else {
+        let (from, to) = (clock(from_ms), clock(to_ms));
+        print_line(&format!("[gap: the session was lost; speech between {from} and {to} may have no caption]"));
+    }
+}
+
 /// Prints the utterances that are done, in order, beyond the first `printed`.
 pub(crate) fn print_finished(transcript: &Transcript, targets: &[Language], printed: usize) -> usize {
+    print_after(transcript, targets, printed, 0)
+}
+
+/// The same; the session began `base_ms` into the recording.
+fn print_after(transcript: &Transcript, targets: &[Language], printed: usize, base_ms: u64) -> usize {
     let done = transcript.utterances().take_while(|(_, u)| u.done(targets)).skip(printed);
     let mut count = printed;
     for (_, utterance) in done {
         count += 1;
         match &utterance.caption {
             Some(caption) if !caption.committed.is_empty() => {
-                print_line(&format!("[{}] {}", clock(caption.start_ms), caption.committed));
+                print_line(&format!("[{}] {}", clock(base_ms + caption.start_ms), caption.committed));
                 for translation in utterance.translations.values().filter(|t| !t.committed.is_empty()) {
                     print_line(&format!("{:>10} {}", format!("{}:", translation.target), translation.committed));
                 }

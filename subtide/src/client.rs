@@ -1,36 +1,31 @@
 //! A client of the gateway over a real WebSocket.
+//!
+//! # Layout
+//! - [`open`]: one socket, as the protocol has it; it ends when the socket does
+//! - [`Session`]: a session that outlives its sockets, which is what programs want; `session`, `kept`, `parting`
+//! - [`Credential`], [`TokenSource`]: what is shown at the door; [`ClientError`]: what can go wrong
+//! - `handshake`: from an address and a credential to a socket
+
+mod credential;
+mod error;
+mod handshake;
+mod kept;
+mod parting;
+mod session;
 
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
-use shared::wire::{ClientMessage, Event, SUBPROTOCOL, Start};
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{self, Message, client::IntoClientRequest, http::HeaderValue},
+use shared::{
+    config::SecretString,
+    wire::{ClientMessage, Event, Start},
 };
+use tokio_tungstenite::tungstenite::Message;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// What can go wrong between a client and its gateway.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The handshake failed.
-    #[error("the gateway at {url} cannot be reached: {source}")]
-    Connect {
-        /// Address.
-        url: String,
-        /// Why.
-        source: Box<tungstenite::Error>,
-    },
-    /// The socket broke.
-    #[error("the connection to the gateway broke: {0}")]
-    Broken(#[from] Box<tungstenite::Error>),
-    /// The token has characters that no header can carry.
-    #[error("the token has characters that cannot be sent")]
-    Token,
-    /// Something the protocol does not know.
-    #[error("the gateway said something that cannot be read: {0}")]
-    Protocol(#[from] serde_json::Error),
-}
+use self::handshake::Socket;
+pub use self::{
+    credential::{Credential, TokenSource},
+    error::ClientError,
+    session::{Downlink, Happening, Session, Uplink},
+};
 
 /// The direction to the gateway.
 #[derive(Debug)]
@@ -40,20 +35,13 @@ pub struct Sender(SplitSink<Socket, Message>);
 #[derive(Debug)]
 pub struct Receiver(SplitStream<Socket>);
 
-/// Opens a session at `url` (`ws://host:port/v1/stream`).
+/// Opens a session at `url` (`ws://host:port/v1/stream`) over one socket: when that breaks, this session is over here.
 ///
 /// # Errors
 /// When the gateway is not there or does not let us in.
 pub async fn open(url: &str, token: Option<&str>, start: Start) -> Result<(Sender, Receiver), ClientError> {
-    let unreachable = |source| ClientError::Connect { url: url.to_owned(), source: Box::new(source) };
-    let mut request = url.into_client_request().map_err(unreachable)?;
-    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
-    if let Some(token) = token {
-        let value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
-        request.headers_mut().insert("authorization", value);
-    }
-    let (socket, _) = connect_async(request).await.map_err(unreachable)?;
-    let (sink, stream) = socket.split();
+    let token = token.map(SecretString::from);
+    let (sink, stream) = handshake::connect(url, token.as_ref()).await?.split();
     let mut sender = Sender(sink);
     sender.say(&ClientMessage::Start(start)).await?;
     Ok((sender, Receiver(stream)))

@@ -7,7 +7,7 @@ use shared::{
     config::ConfigError,
     language::{Language, Source},
 };
-use subtide::{admin, bench, caption, demo, dev_cert, models, serve};
+use subtide::{admin, bench, caption, demo, dev_cert, models, serve, sign_in};
 
 /// Live captions and live translation of speech, on machines you own.
 #[derive(Debug, Parser)]
@@ -52,7 +52,12 @@ enum Command {
         /// A running gateway to use, `ws://HOST:PORT/v1/stream`; its token comes from SUBTIDE_TOKEN.
         #[arg(long)]
         server: Option<String>,
+        /// Refresh token left by `subtide sign-in --token-file`, in place of SUBTIDE_TOKEN.
+        #[arg(long, requires = "server")]
+        token_file: Option<PathBuf>,
     },
+    /// Signs in at a server with the browser of this machine, and prints an access token for SUBTIDE_TOKEN.
+    SignIn(sign_in::SignInArgs),
     /// Measures how fast the parts are on this machine.
     Bench {
         #[command(subcommand)]
@@ -94,9 +99,10 @@ async fn main() -> ExitCode {
     let outcome = match command.unwrap_or(Command::Demo { to: demo::default_targets(), json: false, once: false }) {
         Command::Demo { to, json, once } => demo::run(demo::Options { to, json, once }).await,
         Command::Serve => serve::run().await,
-        Command::Caption { file, from, to, json, partials, server } => {
-            caption::run(caption::Options { file, from, to, json, partials, server }).await
+        Command::Caption { file, from, to, json, partials, server, token_file } => {
+            caption::run(caption::Options { file, from, to, json, partials, server, token_file }).await
         }
+        Command::SignIn(args) => sign_in::run(args).await,
         Command::Bench { command: BenchCommand::Engine(args) } => bench::engine::run(&args),
         Command::Bench { command: BenchCommand::Stream(args) } => bench::stream::run(args).await,
         Command::DevCert(args) => dev_cert::run(&args),

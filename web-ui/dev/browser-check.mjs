@@ -49,11 +49,11 @@ const browser = await chromium.launch({
 });
 
 /**
- * @param {string} name @param {{ dark?: boolean, targets?: string[], width?: number, height?: number, refuse?: number, wordMs?: number, scale?: number, microphone?: boolean }} options
+ * @param {string} name @param {{ dark?: boolean, targets?: string[], width?: number, height?: number, refuse?: number, wordMs?: number, scale?: number, microphone?: boolean, stub?: import('./stub-server.mjs').Options }} options
  * @param {(page: import('playwright-core').Page, stub: Awaited<ReturnType<typeof serve>>, shot: (suffix?: string) => Promise<void>) => Promise<void>} check
  */
-async function scene(name, { dark = false, targets = ['es'], width = 1100, height = 700, refuse = 0, wordMs = 60, scale, microphone = true }, check) {
-  const stub = await serve({ refuse, wordMs });
+async function scene(name, { dark = false, targets = ['es'], width = 1100, height = 700, refuse = 0, wordMs = 60, scale, microphone = true, stub: more = {} }, check) {
+  const stub = await serve({ refuse, wordMs, ...more });
   const context = await browser.newContext({ permissions: microphone ? ['microphone'] : [], colorScheme: dark ? 'dark' : 'light', viewport: { width, height } });
   const page = await context.newPage();
   /** @type {string[]} */
@@ -71,7 +71,8 @@ async function scene(name, { dark = false, targets = ['es'], width = 1100, heigh
   await check(page, stub, shot);
   const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.equal(sideways, 0, `${name}: the page scrolls sideways`);
-  assert.deepEqual(complaints.filter((text) => !refuse || !/WebSocket|Failed to load resource/.test(text)), [], `${name}: the browser complains`);
+  const expected = refuse || more.signIn || more.forget || stub.dropped;
+  assert.deepEqual(complaints.filter((text) => !expected || !/WebSocket|Failed to load resource/.test(text)), [], `${name}: the browser complains`);
   await context.close();
   await new Promise((done) => { stub.drop(); stub.server.close(done); stub.server.closeAllConnections(); });
   console.log(`ok ${name}`);
@@ -126,9 +127,75 @@ await scene('light', {}, async (page, stub, shot) => {
   await page.waitForFunction((count) => document.querySelectorAll('#lines > li').length > count, before);
   await page.waitForTimeout(900);
   await shot('-second-session');
+  stub.how.windowMs = 0;
+  stub.how.refuse = 503;
+  stub.drop();
+  await until(page, 'Reconnecting');
+  assert.match(await page.locator('#lag').innerText(), /is kept/);
+  await shot('-reconnecting');
+  stub.how.refuse = 0;
+  await until(page, 'Listening');
+  await page.waitForTimeout(200);
+  assert.equal(await page.locator('#lag').innerText(), '');
+  // That second connection was told that the session is kept no longer once it breaks.
   stub.drop();
   await until(page, 'The connection was lost');
   await shot('-lost');
+});
+
+await scene('signed-in', { stub: { signIn: true } }, async (page, stub, shot) => {
+  await until(page, 'Sign in, then press Start');
+  assert.equal(await page.locator('#toggle').innerText(), 'Sign in');
+  await shot('-before');
+  await page.locator('#toggle').click();
+  await until(page, 'Ana Example');
+  assert.equal(await page.locator('#toggle').innerText(), 'Start');
+  await shot();
+  await page.reload();
+  await until(page, 'Ana Example');
+  await page.locator('#toggle').click();
+  await until(page, 'the sea wall');
+  await shot('-listening');
+  stub.say({ type: 'warning', code: 'token_expiring', message: 'the token ends soon' });
+  for (let n = 0; n < 50 && stub.received.auth.length === 0; n += 1) await page.waitForTimeout(50);
+  assert.equal(stub.received.auth.length, 1);
+  assert.equal(await page.locator('.notice').count(), 0, 'that is not the reader’s affair');
+  const stored = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
+  assert.ok(!stored.includes(String(stub.received.auth[0])), 'the token is in memory alone');
+  const second = await page.context().newPage();
+  await second.goto(stub.url);
+  await second.getByText('Ana Example').waitFor();
+  await second.locator('#sign-out').click();
+  await second.getByText('Signed out', { exact: true }).waitFor();
+  await page.locator('#person').waitFor({ state: 'hidden' });
+  stub.close(4401);
+  await until(page, 'Your sign-in has ended');
+  await shot('-ended');
+});
+
+await scene('signed-in-narrow', { stub: { signIn: true }, width: 360, height: 720, dark: true }, async (page, _stub, shot) => {
+  await page.locator('#toggle').click();
+  await until(page, 'Ana Example');
+  await page.locator('#toggle').click();
+  await until(page, 'the sea wall');
+  await shot();
+});
+
+await scene('not-resumed', { stub: { forget: true }, dark: true }, async (page, stub, shot) => {
+  await page.locator('#toggle').click();
+  await until(page, 'the sea wall');
+  stub.drop();
+  await until(page, 'words said here may be missing');
+  await page.waitForTimeout(1500);
+  assert.equal(await page.locator('#state-text').innerText(), 'Listening');
+  await shot();
+});
+
+await scene('quota', { refuse: 429, stub: { refuseCode: 'quota_exceeded', retryAfter: 5400 } }, async (page, _stub, shot) => {
+  await page.locator('#toggle').click();
+  await until(page, 'Today’s audio is used up');
+  assert.match(await page.locator('.notice').innerText(), /Try again after \d/);
+  await shot();
 });
 
 await scene('dark-rtl', { dark: true, targets: ['ar', 'es', 'zh'] }, async (page, _stub, shot) => {

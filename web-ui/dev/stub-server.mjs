@@ -2,7 +2,9 @@
  * A stand-in for the gateway, for working on the page without models: serves the page with the gateway's headers and
  * answers /v1/stream with a script that runs by the clock of the audio it gets. It hears nothing.
  *
- * `node dev/stub-server.mjs [port]`, then http://127.0.0.1:PORT/. With `?auth` refused and so on: set STUB_REFUSE=401.
+ * `node dev/stub-server.mjs [port]`, then http://127.0.0.1:PORT/. In its environment: STUB_REFUSE, a status for every
+ * handshake; STUB_SIGN_IN=1, sign-in with a provider that lets everybody in; STUB_CUT_MS, cuts every connection so often;
+ * STUB_FORGET=1, forgets sessions, so that none can be resumed.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -61,18 +63,104 @@ export const SCRIPT = [
 ];
 
 /**
- * Serves until closed.
- * @param {{ port?: number, refuse?: number, wordMs?: number, script?: Spoken[] }} [options]
- * @returns {Promise<{ url: string, received: { start: any, bytes: number, messages: any[] }, server: import('node:http').Server, drop: () => void }>}
+ * @typedef {object} Options
+ * @property {number} [port]
+ * @property {number} [refuse] status of every handshake
+ * @property {string} [refuseCode] code in the body of that
+ * @property {number} [retryAfter] seconds, in the header of that
+ * @property {number} [wordMs]
+ * @property {Spoken[]} [script]
+ * @property {boolean} [signIn] whether there is sign-in, at a provider that asks nothing
+ * @property {boolean} [forget] whether no session can be resumed
+ * @property {number} [windowMs] how long one can
+ * @property {number} [tokenSeconds] life of an access token
+ *
+ * @typedef {object} Received
+ * @property {any} start the newest
+ * @property {number} bytes of audio, each counted once
+ * @property {any[]} messages
+ * @property {number} sockets opened
+ * @property {string[]} auth tokens that came in band
+ * @property {number} refreshes
  */
-export async function serve({ port = 0, refuse = 0, wordMs = 180, script = SCRIPT } = {}) {
-  const received = /** @type {{ start: any, bytes: number, messages: any[] }} */ ({ start: null, bytes: 0, messages: [] });
-  const server = createServer(async ({ url = '/' }, response) => {
-    const path = new URL(url, 'http://x').pathname;
+
+/** What an answer needs. @param {import('node:http').ServerResponse} response @param {number} status @param {object | null} body @param {Record<string, string>} [headers] */
+function answer(response, status, body, headers = {}) {
+  const type = body ? { 'content-type': 'application/json' } : {};
+  response.writeHead(status, { ...HEADERS, ...type, ...headers }).end(body ? JSON.stringify(body) : undefined);
+}
+
+/** Sign-in with a provider that lets everybody in: the routes of the page, and no more. */
+class Door {
+  #tokens = new Set();
+  #tickets = new Set();
+  #refresh = '';
+  /** @param {Received} received @param {number} tokenSeconds */
+  constructor(received, tokenSeconds) {
+    this.received = received;
+    this.tokenSeconds = tokenSeconds;
+  }
+
+  /** @param {import('node:http').IncomingMessage} request @param {import('node:http').ServerResponse} response @param {string} path */
+  serve(request, response, path) {
+    const cookie = /(?:^|; )subtide_refresh=([^;]+)/.exec(request.headers.cookie ?? '')?.[1];
+    const refused = () => answer(response, 401, { code: 'auth_error', message: 'sign in first', request_id: '' });
+    if (path === '/auth/login') {
+      this.#refresh = randomUUID();
+      answer(response, 303, null, { location: '/', 'set-cookie': `subtide_refresh=${this.#refresh}; HttpOnly; SameSite=Strict; Path=/auth` });
+    } else if (path === '/auth/refresh' && request.method === 'POST') {
+      this.received.refreshes += 1;
+      if (!cookie || cookie !== this.#refresh) return refused();
+      this.#refresh = randomUUID();
+      const access_token = randomUUID();
+      this.#tokens.add(access_token);
+      const person = { id: 'p1', email: 'ana@example.com', name: 'Ana Example' };
+      const body = { access_token, token_type: 'Bearer', expires_in: this.tokenSeconds, scope: 'stream', person };
+      answer(response, 200, body, { 'set-cookie': `subtide_refresh=${this.#refresh}; HttpOnly; SameSite=Strict; Path=/auth` });
+    } else if (path === '/auth/logout' && request.method === 'POST') {
+      this.end();
+      answer(response, 204, null, { 'set-cookie': 'subtide_refresh=; Max-Age=0; Path=/auth' });
+    } else if (path === '/v1/ticket' && request.method === 'POST') {
+      if (!this.#tokens.has(request.headers.authorization?.replace('Bearer ', ''))) return refused();
+      const ticket = randomUUID();
+      this.#tickets.add(ticket);
+      answer(response, 200, { ticket, expires_in: 30 });
+    } else answer(response, 404, null);
+  }
+
+  /** Whether these subprotocols bring a ticket that was not used. @param {string} offered */
+  lets(offered) {
+    const ticket = offered.split(',').map((each) => each.trim()).find((each) => each.startsWith('ticket.'));
+    return this.#tickets.delete(ticket?.slice('ticket.'.length) ?? '');
+  }
+
+  /** The sign-in is over. */
+  end() {
+    this.#refresh = '';
+    this.#tokens.clear();
+  }
+}
+
+/**
+ * Serves until closed.
+ * @param {Options} [options]
+ */
+export async function serve(options = {}) {
+  const { port = 0, refuseCode = 'overloaded', retryAfter = 0, signIn = false, tokenSeconds = 600 } = options;
+  const received = /** @type {Received} */ ({ start: null, bytes: 0, messages: [], sockets: 0, auth: [], refreshes: 0 });
+  const door = new Door(received, tokenSeconds);
+  const how = { refuse: 0, wordMs: 180, script: SCRIPT, forget: false, windowMs: 120_000, ...options };
+  const refusal = { code: refuseCode, message: 'refused by the stub', request_id: '' };
+  const wait = retryAfter ? { 'retry-after': String(retryAfter) } : undefined;
+  const server = createServer(async (request, response) => {
+    const path = new URL(request.url ?? '/', 'http://x').pathname;
     if (path === '/v1/stream') {
-      response.writeHead(refuse || 426, HEADERS).end();
+      if (how.refuse) answer(response, how.refuse, refusal, wait);
+      else answer(response, signIn ? 401 : 426, { code: signIn ? 'auth_error' : 'upgrade_required', message: '', request_id: '' });
       return;
     }
+    if (path === '/auth/config') return answer(response, 200, { sign_in: signIn, issuer: 'the stub' });
+    if (path.startsWith('/auth/') || path.startsWith('/v1/')) return door.serve(request, response, path);
     const file = join(ROOT, normalize(path === '/' ? '/index.html' : path));
     try {
       const body = await readFile(file);
@@ -82,87 +170,181 @@ export async function serve({ port = 0, refuse = 0, wordMs = 180, script = SCRIP
     }
   });
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => offered.has('subtide.v1') && 'subtide.v1' });
+  /** @type {Map<string, Session>} */
+  const sessions = new Map();
+  server.on('close', () => sessions.forEach((session) => (session.stopped = true)));
   server.on('upgrade', (request, socket, head) => {
-    if (refuse) socket.end(`HTTP/1.1 ${refuse} Refused\r\ncontent-length: 0\r\n\r\n`);
-    else sockets.handleUpgrade(request, socket, head, (ws) => void play(ws, received, { wordMs, script }));
+    const status = how.refuse || (signIn && !door.lets(request.headers['sec-websocket-protocol'] ?? '') ? 401 : 0);
+    if (status) socket.end(`HTTP/1.1 ${status} Refused\r\ncontent-length: 0\r\n\r\n`);
+    else sockets.handleUpgrade(request, socket, head, (ws) => admit(ws, sessions, received, how));
   });
   await new Promise((done) => server.listen(port, '127.0.0.1', () => done(undefined)));
   const address = server.address();
   const url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : port}`;
-  return { url, received, server, drop: () => sockets.clients.forEach((ws) => ws.terminate()) };
+  return {
+    url,
+    received,
+    server,
+    /** May be changed while it runs. */
+    how,
+    door,
+    /** Whether sockets were cut, so that a browser may complain. */
+    dropped: false,
+    /** Cuts every socket, as a broken network would. */
+    drop() {
+      this.dropped = true;
+      sockets.clients.forEach((ws) => ws.terminate());
+    },
+    /** Closes every socket. @param {number} code */
+    close: (code) => sockets.clients.forEach((ws) => ws.close(code)),
+    /** Says something out of the script. @param {Record<string, unknown>} message */
+    say: (message) => new Set(sessions.values()).forEach((session) => session.say(message)),
+  };
 }
 
-/** @param {import('ws').WebSocket} ws @param {{ start: any, bytes: number, messages: any[] }} received @param {{ wordMs: number, script: Spoken[] }} how */
-async function play(ws, received, { wordMs, script }) {
-  let event = 0;
-  let rate = 0;
-  const bytesBefore = received.bytes;
-  /** @param {object} message */
-  const say = (message) => ws.readyState === ws.OPEN && ws.send(JSON.stringify({ event: (event += 1), ...message }));
-  const audioMs = () => (rate ? Math.round(((received.bytes - bytesBefore) / 2 / rate) * 1000) : 0);
-  let stopped = false;
-  const begun = new Promise((done) => {
-    ws.on('message', (/** @type {Buffer} */ data, isBinary) => {
-      if (isBinary) {
-        received.bytes += data.length;
+/** @param {import('ws').WebSocket} ws @param {Map<string, Session>} sessions @param {Received} received @param {Required<Pick<Options, 'wordMs' | 'script' | 'forget' | 'windowMs'>>} how */
+function admit(ws, sessions, received, how) {
+  received.sockets += 1;
+  /** @type {Session | undefined} */
+  let session;
+  ws.on('message', (/** @type {Buffer} */ data, isBinary) => {
+    if (isBinary) {
+      session?.hear(data.length);
+      return;
+    }
+    const message = JSON.parse(String(data));
+    received.messages.push(message);
+    if (message.type === 'start') {
+      received.start = message;
+      session = message.resume && sessions.get(message.resume.token);
+      if (message.resume && (!session || how.forget)) {
+        const error = { code: 'resume_expired', message: 'too late', retryable: false, trace_id: '' };
+        ws.send(JSON.stringify({ event: 1, type: 'error', ...error }), () => ws.close(4410));
         return;
       }
-      const message = JSON.parse(String(data));
-      received.messages.push(message);
-      if (message.type === 'start') {
-        received.start = message;
-        rate = message.audio.sample_rate;
-        done(undefined);
-      } else if (message.type === 'stop') stopped = true;
-    });
+      const fresh = !session;
+      session ??= new Session(message, received, how);
+      sessions.set(session.attach(ws, fresh ? null : message.resume.last_event), session);
+      if (fresh) void session.play();
+    } else if (message.type === 'stop' && session) session.stopped = true;
+    else if (message.type === 'auth') received.auth.push(message.token);
   });
-  await begun;
-  const limits = { max_message_bytes: 65536, max_targets: 4, max_utterance_ms: 20000, idle_timeout_ms: 600000 };
-  say({ type: 'started', session: randomUUID(), resume_token: 'stub', limits });
-  const sleep = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
-  let utterance = 0;
-  for (const spoken of script) {
-    if (stopped) break;
-    await sleep(spoken.after);
-    utterance += 1;
-    const start_ms = audioMs();
-    say({ type: 'speech_started', utterance, start_ms });
+}
+
+const sleep = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
+
+/** A session that goes on while it has no socket, as one of the gateway's does on the bus. */
+class Session {
+  #id = randomUUID();
+  /** @type {Record<string, unknown>[]} what was said, by number */
+  #said = [];
+  /** @type {import('ws').WebSocket | null} */
+  #ws = null;
+  #bytes = 0;
+  stopped = false;
+
+  /** @param {any} start @param {Received} received @param {Required<Pick<Options, 'wordMs' | 'script' | 'windowMs'>>} how */
+  constructor(start, received, how) {
+    this.start = start;
+    this.received = received;
+    this.how = how;
+    this.rate = start.audio.sample_rate;
+  }
+
+  /** @param {import('ws').WebSocket} ws @param {number | null} lastEvent of a client that goes on @returns {string} the token to go on with */
+  attach(ws, lastEvent) {
+    this.#ws?.close(4409);
+    this.#ws = ws;
+    // Audio is wanted from a whole millisecond on.
+    const audio_ms = this.audioMs();
+    const whole = Math.floor((audio_ms * this.rate) / 1000) * 2;
+    this.received.bytes -= this.#bytes - whole;
+    this.#bytes = whole;
+    const resume_token = randomUUID();
+    const limits = { max_message_bytes: 65536, max_targets: 4, max_utterance_ms: 20000, idle_timeout_ms: 600000, resume_window_ms: this.how.windowMs };
+    const started = { type: 'started', session: this.#id, resume_token, resumed: lastEvent !== null, audio_ms, limits };
+    // Not `started`: an earlier one is of no use to anybody.
+    const missed = lastEvent === null ? [] : this.#said.slice(lastEvent).filter(({ type }) => type !== 'started');
+    for (const message of missed) ws.send(JSON.stringify(message));
+    this.say(started);
+    return resume_token;
+  }
+
+  /** @param {number} bytes */
+  hear(bytes) {
+    this.#bytes += bytes;
+    this.received.bytes += bytes;
+  }
+
+  audioMs() {
+    return Math.floor((this.#bytes / 2 / this.rate) * 1000);
+  }
+
+  /** @param {Record<string, unknown>} message */
+  say(message) {
+    const event = { event: this.#said.length + 1, ...message };
+    this.#said.push(event);
+    if (this.#ws?.readyState === this.#ws?.OPEN) this.#ws?.send(JSON.stringify(event));
+  }
+
+  async play() {
+    const { wordMs, script } = this.how;
+    let utterance = 0;
+    for (const spoken of script) {
+      if (this.stopped) break;
+      await sleep(spoken.after);
+      utterance += 1;
+      await this.#speak(spoken, utterance, wordMs);
+    }
+    while (!this.stopped) await sleep(50);
+    this.say({ type: 'ended', reason: 'stopped', audio_ms: this.audioMs(), utterances: utterance });
+    this.#ws?.close(1000);
+  }
+
+  /** @param {Spoken} spoken @param {number} utterance @param {number} wordMs */
+  async #speak(spoken, utterance, wordMs) {
+    const start_ms = this.audioMs();
+    this.say({ type: 'speech_started', utterance, start_ms });
     const words = spoken.text.split(/(?<= )/);
     let revision = 0;
-    for (let heard = 1; heard < words.length && !stopped; heard += 1) {
+    for (let heard = 1; heard < words.length && !this.stopped; heard += 1) {
       await sleep(wordMs);
       revision += 1;
       const committed = words.slice(0, Math.max(0, heard - 2)).join('');
       const tail = words.slice(Math.max(0, heard - 2), heard).join('');
-      say({ type: 'caption', utterance, revision, start_ms, end_ms: audioMs() - wordMs, language: spoken.language, committed, tail, final: false });
-      for (const target of received.start.targets) {
+      this.say({ type: 'caption', utterance, revision, start_ms, end_ms: this.audioMs() - wordMs, language: spoken.language, committed, tail, final: false });
+      for (const target of this.start.targets) {
         const whole = spoken.translations[target] ?? '';
         const cut = Math.floor((whole.length * heard) / words.length);
         const steady = Math.floor((whole.length * Math.max(0, heard - 3)) / words.length);
-        if (whole) say({ type: 'translation', utterance, revision, target, committed: whole.slice(0, steady), tail: whole.slice(steady, cut), final: false });
+        if (whole) this.say({ type: 'translation', utterance, revision, target, committed: whole.slice(0, steady), tail: whole.slice(steady, cut), final: false });
       }
     }
-    const end_ms = audioMs();
-    say({ type: 'speech_ended', utterance, end_ms });
-    say({ type: 'ack', audio_ms: end_ms });
+    const end_ms = this.audioMs();
+    this.say({ type: 'speech_ended', utterance, end_ms });
+    this.say({ type: 'ack', audio_ms: end_ms });
     if (spoken.gap) {
-      say({ type: 'lag', behind_ms: 3400 });
-      say({ type: 'gap', utterance, from_ms: start_ms, to_ms: end_ms, reason: 'overloaded' });
-      continue;
+      this.say({ type: 'lag', behind_ms: 3400, update_interval_ms: 400 });
+      this.say({ type: 'gap', utterance, from_ms: start_ms, to_ms: end_ms, reason: 'overloaded' });
+      return;
     }
     revision += 1;
-    say({ type: 'caption', utterance, revision, start_ms, end_ms, language: spoken.language, committed: spoken.text, tail: '', final: true });
+    this.say({ type: 'caption', utterance, revision, start_ms, end_ms, language: spoken.language, committed: spoken.text, tail: '', final: true });
     await sleep(wordMs);
-    for (const target of received.start.targets) {
-      say({ type: 'translation', utterance, revision, target, committed: spoken.translations[target] ?? '', tail: '', final: true });
+    for (const target of this.start.targets) {
+      this.say({ type: 'translation', utterance, revision, target, committed: spoken.translations[target] ?? '', tail: '', final: true });
     }
   }
-  while (!stopped && ws.readyState === ws.OPEN) await sleep(50);
-  say({ type: 'ended', reason: 'stopped', audio_ms: audioMs(), utterances: utterance });
-  ws.close(1000);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { url } = await serve({ port: Number(process.argv[2] ?? 5027), refuse: Number(process.env.STUB_REFUSE ?? 0) });
-  console.log(`the page is at ${url}/ (Ctrl-C ends it)`);
+  const { STUB_REFUSE, STUB_SIGN_IN, STUB_CUT_MS, STUB_FORGET } = process.env;
+  const stub = await serve({
+    port: Number(process.argv[2] ?? 5027),
+    refuse: Number(STUB_REFUSE ?? 0),
+    signIn: STUB_SIGN_IN === '1',
+    forget: STUB_FORGET === '1',
+  });
+  if (STUB_CUT_MS) setInterval(() => stub.drop(), Number(STUB_CUT_MS));
+  console.log(`the page is at ${stub.url}/ (Ctrl-C ends it)`);
 }

@@ -33,7 +33,7 @@ test('an error says what to do next and how to find it in the logs', () => {
 });
 
 test('a stop that was asked for is no message; a broken connection is, with its close code', () => {
-  assert.equal(closedMessage({ cause: 'stopped', code: 1000, reason: '' }), null);
-  assert.equal(closedMessage({ cause: 'lost', code: 1006, reason: '' })?.detail, 'close code 1006');
-  assert.match(closedMessage({ cause: 'unauthorized', code: 0, reason: '' })?.title ?? '', /token/);
+  assert.equal(closedMessage({ cause: 'stopped', code: 1000, reason: '', retryAfterMs: 0 }), null);
+  assert.equal(closedMessage({ cause: 'lost', code: 1006, reason: '', retryAfterMs: 0 })?.detail, 'close code 1006');
+  assert.match(closedMessage({ cause: 'unauthorized', code: 0, reason: '', retryAfterMs: 0 })?.title ?? '', /token/);
 });

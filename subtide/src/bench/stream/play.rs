@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use shared::{
-    config::{ExposeSecret as _, SecretString},
+    config::SecretString,
     language::Language,
     wire::{AudioFormat, ClientMessage, ServerMessage, Start},
 };
@@ -18,7 +18,7 @@ use super::{
     corpus::{Loaded, Reference},
     view::Arrival,
 };
-use crate::client::{self, Receiver, Sender};
+use crate::client::{Credential, Downlink, Happening, Session, Uplink};
 
 /// How much a microphone gathers before it is sent.
 const FRAME: Duration = Duration::from_millis(50);
@@ -142,8 +142,8 @@ async fn one_recording(door: &Door, loaded: &Loaded, mut played: Played) -> Play
         glossary: Vec::new(),
         resume: None,
     };
-    let token = door.token.as_ref().map(|token| token.expose_secret());
-    let (sender, receiver) = match client::open(&door.url, token, start).await {
+    let session = Session { url: door.url.clone(), credential: Credential::from(door.token.clone()), start };
+    let (sender, receiver) = match session.open().await {
         Ok(both) => both,
         Err(error) => {
             played.error = Some(error.to_string());
@@ -203,7 +203,7 @@ fn bytes_of_ms(format: &AudioFormat, ms: u64) -> usize {
 }
 
 /// Sends each frame when its last sample has been spoken, by a schedule that never drifts. Returns the worst delay.
-async fn send(mut sender: Sender, frames: &Frames<'_>, first_sample: Instant) -> anyhow::Result<Duration> {
+async fn send(sender: Uplink, frames: &Frames<'_>, first_sample: Instant) -> anyhow::Result<Duration> {
     let mut worst = Duration::ZERO;
     for n in 0..frames.count {
         let due = first_sample + FRAME * (n + 1);
@@ -211,13 +211,18 @@ async fn send(mut sender: Sender, frames: &Frames<'_>, first_sample: Instant) ->
         sender.audio(frames.frame(n)).await?;
         worst = worst.max(due.elapsed());
     }
-    sender.say(&ClientMessage::Stop {}).await?;
+    sender.say(ClientMessage::Stop {}).await?;
     Ok(worst)
 }
 
-async fn watch(mut events: Receiver, first_sample: Instant, arrivals: &mut Vec<Arrival>) -> anyhow::Result<()> {
+async fn watch(mut happenings: Downlink, first_sample: Instant, arrivals: &mut Vec<Arrival>) -> anyhow::Result<()> {
     let mut ended = false;
-    while let Some(event) = events.next().await? {
+    while let Some(happening) = happenings.next().await? {
+        let event = match happening {
+            Happening::Event(event) => event,
+            Happening::Broken { .. } | Happening::Resumed { .. } => continue,
+            Happening::Anew { .. } => anyhow::bail!("the gateway lost the session"),
+        };
         let at_ms = u64::try_from(first_sample.elapsed().as_millis())?;
         let error = match &event.message {
             ServerMessage::Error(error) => Some(format!("{} (trace {})", error.message, error.trace_id)),
