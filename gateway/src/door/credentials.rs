@@ -47,8 +47,13 @@ fn offered<'a>(headers: &'a HeaderMap, prefix: &str) -> Option<&'a str> {
 /// The session that a client says it comes back to (`resume.SESSION`, an offer like a ticket): it needs no second place.
 /// Nothing but that hangs on it.
 pub(crate) fn resumed(headers: &HeaderMap) -> Option<String> {
-    let session = offered(headers, "resume.")?;
-    (session.len() == 32 && session.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| session.to_ascii_lowercase())
+    session_id(offered(headers, "resume.")?)
+}
+
+/// The id of a session as it stands in keys and logs, however it was written (with hyphens, in capitals).
+pub(crate) fn session_id(text: &str) -> Option<String> {
+    let id = text.replace('-', "").to_ascii_lowercase();
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 /// The one credential of a handshake: a page, which names its origin, may show a ticket; everybody may show a Bearer header.
@@ -134,6 +139,8 @@ mod tests {
         let id = "0123456789abcdef0123456789abcdef";
         let offer = |text: String| resumed(&headers(&[(header::SEC_WEBSOCKET_PROTOCOL, &text)]));
         assert_eq!(offer(format!("subtide.v1, resume.{id}")).as_deref(), Some(id));
+        let hyphens = "resume.01234567-89AB-cdef-0123-456789abcdef".to_owned();
+        assert_eq!(offer(hyphens).as_deref(), Some(id));
         for bad in
             ["subtide.v1".to_owned(), "resume.".to_owned(), format!("resume.{id}0"), format!("resume.x{}", &id[1..])]
         {

@@ -20,7 +20,7 @@ pub const MOST_LISTED: usize = 1000;
 /// A session under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LiveSession {
-    /// Its id.
+    /// Its id, as in the logs: without hyphens.
     pub session: String,
     /// Whose it is.
     pub subject: String,

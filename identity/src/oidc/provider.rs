@@ -192,14 +192,22 @@ impl Provider {
     }
 
     /// Begins the sign-in of a browser's person, who goes to `return_to` afterwards: a path of our own page, which the
-    /// caller has looked at. The login id belongs into a cookie.
+    /// caller has looked at. With `choose`, the provider asks who it is, also of somebody whom it knows. The login id belongs
+    /// into a cookie.
     ///
     /// # Errors
     /// [`Failed::Away`], [`Failed::Setup`].
-    pub async fn start_browser(&self, return_to: String) -> Result<Started, Failed> {
+    pub async fn start_browser(&self, return_to: String, choose: bool) -> Result<Started, Failed> {
         let login_id = logins::random();
         let challenge = logins::challenge_of(&logins::verifier_of(&login_id));
-        self.start(login_id, Asker::Browser { return_to }, self.config.callback(), challenge).await
+        let mut started = self.start(login_id, Asker::Browser { return_to }, self.config.callback(), challenge).await?;
+        if choose {
+            // `login` is what every provider knows (OpenID Connect Core 1.0 §3.1.2.1); Google has the other one alone.
+            let prompt = if self.config.issuer == GOOGLE { "select_account" } else { "login" };
+            started.authorize_url.push_str("&prompt=");
+            started.authorize_url.push_str(prompt);
+        }
+        Ok(started)
     }
 
     async fn start(

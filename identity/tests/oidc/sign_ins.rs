@@ -111,9 +111,9 @@ async fn a_native_program_s_person_signs_in() {
 async fn a_browser_s_person_signs_in_with_a_verifier_of_our_own() {
     let bench = Bench::new().await;
     bench.issuer.discovery_says("token_endpoint_auth_methods_supported", json!(["client_secret_post"]));
-    let started = bench.provider.start_browser("/captions".to_owned()).await.expect("a sign-in that begins");
+    let started = bench.provider.start_browser("/captions".to_owned(), false).await.expect("a sign-in that begins");
     let asked = query(&started);
-    assert_eq!(asked["client_id"], "web");
+    assert_eq!((asked["client_id"].as_str(), asked.get("prompt")), ("web", None));
     assert_eq!(asked["redirect_uri"], "https://captions.example.com/auth/callback");
     let done =
         bench.provider.finish_browser(bench.answer(&started, "web", "")).await.expect("a sign-in that ends well");
@@ -158,7 +158,8 @@ async fn a_sign_in_ends_once_with_its_own_state_and_its_own_verifier() {
 #[tokio::test]
 async fn a_browser_s_sign_in_is_not_a_program_s_and_not_for_ever() {
     let bench = Bench::new().await;
-    let started = bench.provider.start_browser("/".to_owned()).await.expect("a sign-in that begins");
+    let started = bench.provider.start_browser("/".to_owned(), true).await.expect("a sign-in that begins");
+    assert_eq!(query(&started)["prompt"], "login", "the provider shall ask who it is");
     let answer = bench.answer(&started, "web", VERIFIER);
     assert_eq!(bench.provider.finish_native(answer).await.map(|_| ()), Err(Failed::Unknown));
     let (_, answer) = bench.native().await;

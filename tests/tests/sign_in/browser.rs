@@ -121,6 +121,10 @@ async fn strangers_are_told_what_to_do() {
     let text = page(browser.open(&callback).await, 403).await;
     assert!(text.contains("use another account"), "{text}");
     assert!(!browser.cookies_for(&callback).contains("refresh"));
+    // The provider remembers bob; whoever wants another account is asked.
+    let answer = browser.open(&desk.url("/auth/login?choose=true")).await;
+    let asked = Url::parse(&location(&answer)).unwrap();
+    assert_eq!(parameter(&asked, "prompt"), "login");
 }
 
 /// A page for people: no script, nothing of the request, and no cookie left of the attempt.
@@ -129,7 +133,8 @@ async fn page(answer: Response, status: u16) -> String {
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
     assert_eq!(answer.headers()["cache-control"], "no-store");
     let text = answer.text().await.unwrap();
-    assert!(text.contains("<h1>Sign-in did not work</h1>") && text.contains("href=\"/\""), "{text}");
+    let link = if status == 403 { "href=\"/auth/login?choose=true\"" } else { "href=\"/\"" };
+    assert!(text.contains("<h1>Sign-in did not work</h1>") && text.contains(link), "{text}");
     for never in ["<script", "alert", "evil.example", "example.com"] {
         assert!(!text.contains(never), "{text}");
     }

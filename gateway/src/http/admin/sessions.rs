@@ -11,7 +11,7 @@ use shared::wire::ErrorCode;
 use utoipa::ToSchema;
 
 use super::{super::openapi::RefusalBody, Admin};
-use crate::door::{TurnedAway, live::LiveSession};
+use crate::door::{TurnedAway, credentials::session_id, live::LiveSession};
 
 /// The sessions.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,10 +47,10 @@ pub(crate) async fn list(State(admin): State<Admin>) -> Response {
     )
 )]
 pub(crate) async fn close(State(admin): State<Admin>, Path(id): Path<String>) -> Response {
-    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    let Some(id) = session_id(&id) else {
         return TurnedAway::new(ErrorCode::BadMessage, "http", "that is no id of a session").into_response();
-    }
-    match admin.people.revocations().close_session(&id.to_ascii_lowercase()).await {
+    };
+    match admin.people.revocations().close_session(&id).await {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(refused) => TurnedAway::from(refused).into_response(),
     }

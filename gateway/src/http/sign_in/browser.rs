@@ -22,6 +22,9 @@ pub(super) struct LoginQuery {
     /// A path of this server, such as `/`; nothing else.
     #[serde(default, rename = "return")]
     return_to: Option<String>,
+    /// Whether the provider shall ask who it is, also of somebody whom it knows.
+    #[serde(default)]
+    choose: bool,
 }
 
 /// What the provider sends along (RFC 6749 §4.1.2, RFC 9207); it may send more.
@@ -45,11 +48,11 @@ pub(super) struct CallbackQuery {
     (status = 404, description = "not_found: no sign-in here"),
     (status = 503, description = "a page: the provider is away")))]
 pub(super) async fn login(State(desk): State<Desk>, query: Result<Query<LoginQuery>, QueryRejection>) -> Response {
-    let wanted = query.ok().map(|Query(query)| query.return_to.unwrap_or_else(|| "/".to_owned()));
-    let Some(return_to) = wanted.filter(|path| is_own_path(path)) else {
+    let own = query.ok().map(|Query(query)| (query.return_to.unwrap_or_else(|| "/".to_owned()), query.choose));
+    let Some((return_to, choose)) = own.filter(|(path, _)| is_own_path(path)) else {
         return page::of(&Failed::Request("`return` must be a path of this server, such as /").into());
     };
-    let started = match desk.provider.start_browser(return_to).await {
+    let started = match desk.provider.start_browser(return_to, choose).await {
         Ok(started) => started,
         Err(failed) => return page::of(&failed.into()),
     };
