@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     env,
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -21,6 +22,8 @@ use crate::stack::repository;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The provider's own redirects until the person is back with us.
 const MAX_STEPS: usize = 10;
+/// `engines` of its package.json.
+const MIN_NODE: u32 = 20;
 /// What the provider knows us by.
 const CLIENT_SECRET: &str = "canary-client-secret-of-a-test";
 
@@ -44,13 +47,7 @@ impl OidcProvider {
     /// When it does not start, or may not be skipped.
     pub async fn spawn(public_url: &str) -> Option<Self> {
         let home = repository().join("tests/oidc-provider");
-        let on_path = env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|p| p.join("node").is_file()));
-        let missing = match (on_path, home.join("node_modules/oidc-provider").is_dir()) {
-            (true, true) => None,
-            (false, _) => Some("node is not installed"),
-            (true, false) => Some("its packages are not installed; run `npm ci` in tests/oidc-provider"),
-        };
-        if let Some(missing) = missing {
+        if let Some(missing) = missing(&home).await {
             assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "the OpenID Connect provider: {missing}");
             eprintln!("SKIPPED: this test wants the OpenID Connect provider: {missing}");
             return None;
@@ -74,6 +71,19 @@ impl OidcProvider {
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap_or_else(|error| panic!("the provider cannot be ended: {error}"));
     }
+}
+
+/// Why the provider of `home` cannot be started.
+async fn missing(home: &Path) -> Option<&'static str> {
+    let Ok(answer) = Command::new("node").arg("--version").output().await else { return Some("node is not installed") };
+    // v20.20.2
+    let version = String::from_utf8_lossy(&answer.stdout);
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < MIN_NODE) {
+        return Some("node is older than version 20");
+    }
+    let installed = home.join("node_modules/oidc-provider").is_dir();
+    (!installed).then_some("its packages are not installed; run `npm ci` in tests/oidc-provider")
 }
 
 /// The `KEY=value` lines it prints once it listens.

@@ -1,10 +1,6 @@
 //! Sign-in over HTTP: a real provider, a hostile one, real routes, a real database.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails; figures are read by others"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "sign_in/browser.rs"]
 mod browser;

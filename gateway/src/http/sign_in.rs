@@ -138,3 +138,24 @@ async fn jwks(State(people): State<People>) -> Response {
 async fn not_found() -> TurnedAway {
     TurnedAway::new(ErrorCode::NotFound, "not_found", "nothing of that name is here; GET /auth/config tells what is")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described() {
+        let described: Vec<_> = SignInApi::openapi().paths.paths.into_keys().collect();
+        let expected = [
+            "/.well-known/jwks.json",
+            "/auth/callback",
+            "/auth/config",
+            "/auth/finish",
+            "/auth/login",
+            "/auth/logout",
+            "/auth/refresh",
+            "/auth/start",
+        ];
+        assert_eq!(described, expected);
+    }
+}

@@ -9,10 +9,10 @@ use axum::{
 use serde::de::DeserializeOwned;
 use shared::wire::ErrorCode;
 
-use crate::{door::TurnedAway, http::address::ClientAddress};
-
-/// Longest id of a request that is put into the audit.
-const MAX_REQUEST_ID: usize = 64;
+use crate::{
+    door::TurnedAway,
+    http::{address::ClientAddress, hygiene::RequestId},
+};
 
 /// A JSON body of exactly the fields that are known; `None` where there is no body.
 ///
@@ -83,10 +83,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let address = parts.extensions.get::<ClientAddress>().map(|ClientAddress(ip)| ip.to_string());
-        let id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-        let id = if id.len() <= MAX_REQUEST_ID && id.chars().all(plain) { id } else { "" };
-        Ok(Self { address: address.unwrap_or_default(), request_id: id.to_owned() })
+        let id = parts.extensions.get::<RequestId>().map(|RequestId(id)| id.as_ref().to_owned());
+        Ok(Self { address: address.unwrap_or_default(), request_id: id.unwrap_or_default() })
     }
 }
 
