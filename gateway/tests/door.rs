@@ -246,3 +246,34 @@ async fn a_day_s_quota_ends_a_session_and_keeps_the_next_one_out() {
     assert!(me["expires"].as_u64().unwrap() > now());
     gateway.stop().await;
 }
+
+/// Sends `seconds` of silence at once, then `stop`; how long it took until `ended` came, and how much had been heard by then.
+async fn flood(gateway: &House, token: &str, seconds: usize) -> (Duration, u64) {
+    let mut socket = gateway.session(token).await.unwrap();
+    let start = Instant::now();
+    for _ in 0..seconds {
+        socket.send(Message::binary(vec![0; 32_000])).await.unwrap();
+    }
+    socket.send(Message::text(r#"{"type":"stop"}"#)).await.unwrap();
+    loop {
+        let event = next_event(&mut socket).await.unwrap();
+        if event["type"] == "ended" {
+            return (start.elapsed(), event["audio_ms"].as_u64().unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_faster_than_people_speak_waits_and_loses_nothing() {
+    let town = Town::new().await;
+    let gateway = town.gateway(|_| ()).await;
+    let person = town.token("ana", &[Scope::Stream]).await;
+    // Ten seconds are free, the last frame may overdraw, and the others come at 1.25 times real time.
+    let (took, heard) = flood(&gateway, &person, 16).await;
+    assert!(took >= Duration::from_millis(3900) && heard == 16_000, "{heard} ms in {took:?}");
+    let machine = town.token("machine", &[Scope::Stream, Scope::Batch]).await;
+    let (took, heard) = flood(&gateway, &machine, 16).await;
+    println!("FIGURE sixteen_seconds_with_scope_batch_s {:.2}", took.as_secs_f64());
+    assert_eq!(heard, 16_000);
+    gateway.stop().await;
+}
