@@ -8,12 +8,16 @@
 mod administration;
 mod ledger;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
 use shared::bus::Bus;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use self::administration::{MintError, MintRequest, SignInInfo};
@@ -191,12 +195,12 @@ impl People {
     /// # Errors
     /// See [`Refused`].
     pub async fn verify(&self, bearer: &str) -> Result<Principal, Refused> {
-        let Verified { principal, issued } = if bearer.starts_with(API_KEY_PREFIX) {
+        if bearer.starts_with(API_KEY_PREFIX) {
             // What was revoked for a key ends its live sessions; whether the key itself is good, its row says.
-            return self.inner.api_keys.verify(bearer).await;
-        } else {
-            self.inner.access.verify(bearer).await?
-        };
+            let verified = timeout(PATIENCE, self.inner.api_keys.verify(bearer)).await;
+            return verified.unwrap_or(Err(Refused::Unavailable));
+        }
+        let Verified { principal, issued } = self.inner.access.verify(bearer).await?;
         if self.inner.revocations.is_revoked_since(&principal, issued).await? {
             return Err(Refused::Revoked);
         }
@@ -217,6 +221,11 @@ impl People {
             return Err(DISABLED);
         }
         let sign_in = self.inner.sign_ins.begin(&person.id, device, &address).await?;
+        // Whoever was disabled meanwhile had no family yet that could be revoked.
+        if self.inner.database.person(&person.id).await?.is_none_or(|person| person.disabled) {
+            self.inner.database.revoke_family(&sign_in.family.id, "disabled", now).await?;
+            return Err(DISABLED);
+        }
         let tokens = self.tokens(person, sign_in).await?;
         self.audit("sign_in", "ok", Some(&tokens.person.id), Some(&address)).await;
         Ok(tokens)
@@ -319,4 +328,6 @@ impl People {
     }
 }
 
+/// Nobody waits at the door for longer for a database that does not answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 const DISABLED: Refused = Refused::Forbidden("this account was disabled; ask the operator");

@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     Clock, Refused,
@@ -33,6 +33,8 @@ pub const PUBLISH_BEFORE: Duration = Duration::from_secs(300);
 const BELIEVED: u64 = 60;
 /// A name that is not known leads to the database at most so often, seconds.
 const UNKNOWN_KID_EVERY: u64 = 10;
+/// A database that does not answer for so long is away.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// After a failure the database is left alone for so long, seconds.
 const RETRY_AFTER: u64 = 5;
 /// While the database is away, what was read last is believed for so long, seconds: live sessions renew their tokens, and
@@ -86,6 +88,8 @@ struct Ring {
     read: u64,
     /// When reading was tried last.
     tried: u64,
+    /// How often it was tried.
+    tries: u64,
 }
 
 /// The keys of our own tokens.
@@ -131,12 +135,11 @@ impl SigningKeys {
         let mut ring = self.ring().await?;
         let now = self.clock.now();
         if !ring.verify.contains_key(kid) && now >= ring.tried + UNKNOWN_KID_EVERY {
-            ring = self.read_again(ring.read).await?;
+            ring = self.read_again(&ring).await?;
         }
         let unknown = Refused::Invalid("it was signed with a key that is not ours");
-        let state = ring.state(kid, now).filter(|state| state.verifies()).ok_or_else(|| unknown.clone())?;
-        // Its time may not have come; whoever holds the private half does not use it before.
-        tracing::trace!(?state, "known key");
+        // One whose time has not come may be in use already where the clock is ahead.
+        ring.state(kid, now).filter(|state| state.verifies()).ok_or_else(|| unknown.clone())?;
         ring.verify.get(kid).cloned().ok_or(unknown)
     }
 
@@ -144,7 +147,10 @@ impl SigningKeys {
     pub(crate) async fn jwks(&self) -> Result<Value, Refused> {
         let (ring, now) = (self.ring().await?, self.clock.now());
         let published = ring.rows.iter().filter(|row| ring.state(&row.kid, now).is_some_and(KeyState::verifies));
-        let key = |row: &SigningKeyRow| json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": row.kid, "x": row.public});
+        let key = |row: &SigningKeyRow| {
+            let (kid, x) = (&row.kid, &row.public);
+            json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x})
+        };
         Ok(json!({"keys": published.map(key).collect::<Vec<_>>()}))
     }
 
@@ -195,35 +201,32 @@ impl SigningKeys {
         self.ring.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    fn hold(&self, ring: Ring) {
+        *self.ring.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(ring);
+    }
+
     /// The keys, read again when they were believed for long enough.
     async fn ring(&self) -> Result<Arc<Ring>, Refused> {
         let (ring, now) = (self.held(), self.clock.now());
         if now < ring.read + BELIEVED {
             return Ok(ring);
         }
-        if now < ring.tried + RETRY_AFTER && now < ring.read + STALE {
-            return Ok(ring);
+        if now < ring.tried + RETRY_AFTER {
+            return if now < ring.read + STALE { Ok(ring) } else { Err(Refused::Unavailable) };
         }
-        self.read_again(ring.read).await
+        self.read_again(&ring).await
     }
 
-    /// Reads the keys unless somebody else has since `read`; while the database is away, those that there were.
-    async fn read_again(&self, read: u64) -> Result<Arc<Ring>, Refused> {
+    /// Reads the keys, unless somebody else tried since they were `seen`; while the database is away, those that there were.
+    async fn read_again(&self, seen: &Ring) -> Result<Arc<Ring>, Refused> {
         let _turn = self.reading.lock().await;
         let held = self.held();
-        if held.read > read {
-            return Ok(held);
+        if held.tries == seen.tries && !matches!(timeout(PATIENCE, self.read_in_turn()).await, Ok(Ok(()))) {
+            let (tried, tries) = (self.clock.now(), held.tries + 1);
+            self.hold(Ring { tried, tries, ..held.copy() });
         }
-        match self.read_in_turn().await {
-            Ok(()) => Ok(self.held()),
-            Err(error) => {
-                let now = self.clock.now();
-                let tried = Ring { tried: now, ..held.copy() };
-                let stale = now < tried.read + STALE;
-                *self.ring.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(tried);
-                if stale { Ok(self.held()) } else { Err(error) }
-            }
-        }
+        let held = self.held();
+        if self.clock.now() < held.read + STALE { Ok(held) } else { Err(Refused::Unavailable) }
     }
 
     async fn read(&self) -> Result<(), Refused> {
@@ -248,8 +251,8 @@ impl SigningKeys {
             self.make(&rows, now + PUBLISH_BEFORE.as_secs()).await?;
             rows = self.database.signing_keys().await?;
         }
-        let ring = Ring::of(rows, &self.secrets, now);
-        *self.ring.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(ring);
+        let tries = self.held().tries + 1;
+        self.hold(Ring { tries, ..Ring::of(rows, &self.secrets, now) });
         Ok(())
     }
 
@@ -299,7 +302,7 @@ impl Ring {
 
     fn copy(&self) -> Self {
         let (verify, sign) = (self.verify.clone(), self.sign.clone());
-        Self { rows: self.rows.clone(), verify, sign, read: self.read, tried: self.tried }
+        Self { rows: self.rows.clone(), verify, sign, read: self.read, tried: self.tried, tries: self.tries }
     }
 
     fn current(&self, now: u64) -> Option<&SigningKeyRow> {

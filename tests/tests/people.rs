@@ -195,7 +195,7 @@ async fn a_person_is_the_same_whatever_they_are_called(place: &Place) {
 
 async fn of_gateways_that_start_at_once_one_makes_the_key(place: &Place) {
     let mut crowd = JoinSet::new();
-    for _ in 0..4 {
+    for _ in 0..8 {
         let (config, bus, clock) = (place.config.clone(), place.bus.clone(), place.clock.clone());
         crowd.spawn(async move { People::open(&config, Vec::new(), bus, clock).await.unwrap() });
     }

@@ -1,6 +1,6 @@
 //! Opens the database that an address names, and brings its tables up to date.
 
-use std::{path::Path, str::FromStr as _, time::Duration};
+use std::{fs::File, path::Path, str::FromStr as _, time::Duration};
 
 use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -31,22 +31,21 @@ impl Database {
     /// # Errors
     /// When the address is neither, nothing answers there, or its tables are newer than this program.
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
-        let database = if let Some(file) = sqlite_file(url) {
-            sqlite(url, file).await?
-        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        if let Some(file) = sqlite_file(url) {
+            return sqlite(url, file).await;
+        }
+        let pool = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             // sqlx repeats the address in its message, with the password.
             let options = PgConnectOptions::from_str(url)
                 .map_err(|_| DatabaseError::Url("it is not of the form postgres://USER:PASSWORD@HOST/NAME".into()))?;
             let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(PATIENCE);
-            Self::Postgres(pool.connect_with(options).await?)
+            pool.connect_with(options).await?
         } else {
             return Err(DatabaseError::Url("it begins neither with sqlite: nor with postgres:".into()));
         };
-        match &database {
-            Self::Sqlite(pool) => MIGRATIONS.run(pool).await?,
-            Self::Postgres(pool) => MIGRATIONS.run(pool).await?,
-        }
-        Ok(database)
+        // Of several at once, one does it: sqlx takes a lock on the server.
+        MIGRATIONS.run(&pool).await?;
+        Ok(Self::Postgres(pool))
     }
 
     /// Whether it answers.
@@ -66,7 +65,9 @@ impl Database {
 
 async fn sqlite(url: &str, file: &Path) -> Result<Database, DatabaseError> {
     let options = SqliteConnectOptions::from_str(url).map_err(|error| DatabaseError::Url(error.to_string()))?;
-    create_private(file).map_err(|error| DatabaseError::Url(format!("{}: {error}", file.display())))?;
+    let unusable = |error: std::io::Error| DatabaseError::Url(format!("{}: {error}", file.display()));
+    let turn = take_turn(file).await.map_err(unusable)?;
+    create_private(file).map_err(unusable)?;
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         // With a write-ahead log a crash loses nothing; the loss of power may lose the last sign-ins, never the file.
@@ -74,12 +75,32 @@ async fn sqlite(url: &str, file: &Path) -> Result<Database, DatabaseError> {
         .busy_timeout(PATIENCE)
         .foreign_keys(true);
     let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(PATIENCE);
-    Ok(Database::Sqlite(pool.connect_with(options).await?))
+    let pool = pool.connect_with(options).await?;
+    MIGRATIONS.run(&pool).await?;
+    drop(turn);
+    Ok(Database::Sqlite(pool))
+}
+
+/// Waits until nobody else opens this database, in this process or another: SQLite refuses to begin its log twice at once,
+/// and sqlx would make the tables twice. The lock is on a file of its own, for a process that closes the database's file
+/// loses the locks that SQLite has on it. It ends with what is returned, or with the process.
+async fn take_turn(file: &Path) -> std::io::Result<File> {
+    let mut path = file.as_os_str().to_owned();
+    path.push("-opening");
+    let taken = tokio::task::spawn_blocking(move || {
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let turn = options.open(path)?;
+        turn.lock().map(|()| turn)
+    });
+    taken.await.map_err(std::io::Error::other)?
 }
 
 /// Makes the file readable for its owner alone; SQLite gives its side files the same mode. One that is there is left alone.
 fn create_private(file: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
+    let mut options = File::options();
     options.create_new(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
