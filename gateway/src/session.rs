@@ -48,6 +48,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// Utterances that a session may be owed at once. With more, nothing is read from the client until some are answered:
 /// who sends a recording faster than it can be heard waits, and nobody can fill the queue for the others.
 const MAX_OWED: usize = 32;
+/// What is kept of a session whose socket is closed, and a reserve for a client that comes at the last moment.
+const KEPT_FOR: Duration = Duration::from_secs(jobs::RESUME_WINDOW.as_secs() + 30);
 /// How long a draining server waits for the finals it owes.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -80,10 +82,23 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: 
         },
         Err(end) => end,
     };
+    let newest = session.as_ref().map_or(0, |session| session.event);
+    // The client is told first, for what follows may wait for a bus that is away.
+    part(&end, newest, outbox, &metrics).await;
     if let Some(session) = &mut session {
         session.leave(&end).await;
     }
-    match &end {
+    let answered = frames.linger().await;
+    // A client that did not answer the close frame may not have heard the last words, and come back for them.
+    let heard = answered || !matches!(end, End::Ended(_));
+    if let Some(mut session) = session.filter(|_| heard && end.afterlife() == Afterlife::Forgotten) {
+        session.forget().await;
+    }
+}
+
+/// Tells the client why it ends, and closes. `newest`: number of the newest event so far.
+async fn part(end: &End, newest: u64, outbox: Outbox, metrics: &Metrics) {
+    match end {
         End::Gone => outbox.close(1001, "").await,
         End::Ended(EndReason::Stopped) => outbox.close(1000, "").await,
         End::Ended(EndReason::Draining) => outbox.close(1001, "this server is going away; connect again").await,
@@ -94,17 +109,12 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: 
             let retry_after_ms = code.retryable().then_some(1000);
             let (message, retryable) = (message.clone(), code.retryable());
             let error = WireError { code: *code, message, retryable, retry_after_ms, trace_id };
-            let event = session.as_ref().map_or(0, |session| session.event) + 1;
-            if outbox.send(&Event { event, message: ServerMessage::Error(error) }).await.is_err() {
+            if outbox.send(&Event { event: newest + 1, message: ServerMessage::Error(error) }).await.is_err() {
                 tracing::debug!("the client was gone before it could be told");
             }
             outbox.close(code.close_code(), "see the error event before this").await;
         }
     }
-    if let Some(mut session) = session.filter(|_| end.afterlife() == Afterlife::Forgotten) {
-        session.forget().await;
-    }
-    frames.linger().await;
 }
 
 /// Opens or resumes the session; a client that comes back is sent what it missed.
@@ -130,7 +140,7 @@ async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, End> {
             match frames.next().await {
                 Inbound::Text(text) => return parse(&text),
                 Inbound::Pong => {}
-                Inbound::Gone => return Err(End::Gone),
+                Inbound::Gone | Inbound::Closed => return Err(End::Gone),
                 Inbound::TooLarge(size) => return Err(too_large(size)),
                 Inbound::Audio(_) => return Err(bad_order("audio came before `start`; send `start` as text first")),
             }
@@ -161,6 +171,10 @@ struct Session {
     event: u64,
     /// What this turn has to say.
     unsaid: Vec<ServerMessage>,
+    /// Whether what is in memory is ahead of what was done about it: a step that waits for the bus has not come to its end.
+    torn: bool,
+    /// Whether it went on here from another socket.
+    resumed: bool,
     /// Whether this turn changed what is known of the session, besides what it says.
     settings_changed: bool,
     /// Whether the settings are not on the bus as they are here.
@@ -231,6 +245,8 @@ impl Session {
     async fn take_frame(&mut self, frame: Inbound) -> Result<(), End> {
         self.last_sign = Instant::now();
         match frame {
+            // The last part of a millisecond, which no `audio_ms` can tell.
+            Inbound::Audio(_) if self.stopping && self.resumed => Ok(()),
             Inbound::Audio(_) if self.stopping => Err(bad_order("audio came after `stop`")),
             Inbound::Audio(bytes) => self.take_audio(&bytes).await,
             Inbound::Text(text) => match parse(&text)? {
@@ -255,7 +271,7 @@ impl Session {
             },
             Inbound::TooLarge(size) => Err(too_large(size)),
             Inbound::Pong => Ok(()),
-            Inbound::Gone => Err(End::Gone),
+            Inbound::Gone | Inbound::Closed => Err(End::Gone),
         }
     }
 
@@ -342,7 +358,9 @@ impl Session {
 
     /// What becomes of the session now that nobody is at the other end.
     async fn leave(&mut self, end: &End) {
-        if end.afterlife() == Afterlife::Kept && self.keep().await.is_err() {
+        // What was last written down is right, if perhaps old; what is in memory may be ahead of what was done about it.
+        let whole = !self.torn && self.unsaid.is_empty();
+        if end.afterlife() == Afterlife::Kept && whole && self.keep(KEPT_FOR).await.is_err() {
             tracing::warn!(session = %self.id, "the session cannot be written down now; it goes on from where it last was");
         }
         if let Err(expelled) = self.guest.settle().await {

@@ -29,6 +29,8 @@ pub enum Inbound {
     Pong,
     /// A frame above [`MAX_MESSAGE_BYTES`]; its size, where it is known.
     TooLarge(Option<usize>),
+    /// The client closed in order.
+    Closed,
     /// The client went away.
     Gone,
 }
@@ -70,19 +72,28 @@ impl Inbox {
             Message::Text(text) => Inbound::Text(text.to_string()),
             Message::Binary(bytes) => Inbound::Audio(bytes),
             Message::Ping(_) | Message::Pong(_) => Inbound::Pong,
-            Message::Close(_) => Inbound::Gone,
+            Message::Close(_) => Inbound::Closed,
         }
     }
 }
 
 impl Inbox {
-    /// Waits until the client has closed as well, or [`LINGER`] is over. A frame above the library's own limit cannot be
-    /// read past, and ends the waiting.
-    pub async fn linger(mut self) {
-        let gone = async { while !matches!(self.next().await, Inbound::Gone | Inbound::TooLarge(None)) {} };
-        if timeout(LINGER, gone).await.is_err() {
+    /// Waits until the client has closed as well, or [`LINGER`] is over; whether it closed in order, and so has read all there
+    /// was. A frame above the library's own limit cannot be read past, and ends the waiting.
+    pub async fn linger(mut self) -> bool {
+        let gone = async {
+            loop {
+                match self.next().await {
+                    Inbound::Closed => return true,
+                    Inbound::Gone | Inbound::TooLarge(None) => return false,
+                    _ => {}
+                }
+            }
+        };
+        timeout(LINGER, gone).await.unwrap_or_else(|_| {
             tracing::debug!("the client did not close; it is cut off");
-        }
+            false
+        })
     }
 }
 

@@ -91,7 +91,10 @@ impl ApiKeys {
             return Err(Refused::Expired);
         }
         if row.last_used.is_none_or(|at| now >= seconds(at) + NOTED_EVERY) {
-            self.database.api_key_used(&row.id, now).await?;
+            // A note for operators; a database that cannot be written keeps nobody out.
+            if let Err(error) = self.database.api_key_used(&row.id, now).await {
+                tracing::warn!(%error, "the use of an API key cannot be noted");
+            }
         }
         let scopes = row.scopes.parse().map_err(|_| Refused::Unavailable)?;
         Ok(Principal { subject: subject_of(&row.id), family: None, scopes, expires: row.expires.map(seconds) })

@@ -244,7 +244,7 @@ impl BusError {
 /// Durable streams with consumer groups. All methods are safe to retry after [`BusError::Unreachable`].
 ///
 /// No method is cancel-safe in the sense that a cancelled call did nothing: it may have happened. Each is written so
-/// that calling it again is harmless ([`Bus::append`] and [`Bus::append_if`] excepted: a repeated append appends twice).
+/// that calling it again is harmless ([`Bus::append`] excepted: a repeated append appends twice).
 #[async_trait]
 pub trait Bus: fmt::Debug + Send + Sync {
     /// Whether the bus answers.
@@ -255,17 +255,19 @@ pub trait Bus: fmt::Debug + Send + Sync {
 
     /// Appends `payload` to `stream` and lets the stream live for `ttl` from now. For audio: one producer a stream.
     async fn append(&self, stream: &str, payload: Bytes, ttl: Duration) -> Result<EntryId, BusError> {
-        let appended = self.append_if(stream, payload, ttl, None).await?;
+        let appended = self.append_if(stream, payload, ttl, None, rand::random()).await?;
         appended.ok_or_else(|| BusError::Protocol("nothing was appended, and nothing stood against it".to_owned()))
     }
 
-    /// As [`Bus::append`], if `guard` holds; `None`, and nothing happened, when it does not.
+    /// As [`Bus::append`], if `guard` holds; `None`, and nothing happened, when it does not. Repeated with the same `token`
+    /// while nothing else was appended, it appends once.
     async fn append_if(
         &self,
         stream: &str,
         payload: Bytes,
         ttl: Duration,
         guard: Option<&Guard>,
+        token: u64,
     ) -> Result<Option<EntryId>, BusError>;
 
     /// Entries of `stream` after `after` (exclusive) up to and including `last`, oldest first, at most `count`.

@@ -229,8 +229,8 @@ async fn only_the_owner_appends(bus: Arc<dyn Bus>) {
     let guard =
         |owner: &'static str| Guard { key: "owner".into(), expected: Some(Bytes::from_static(owner.as_bytes())) };
     bus.set(write("owner", "a")).await.unwrap();
-    assert!(bus.append_if("audio", payload(1), TTL, Some(&guard("a"))).await.unwrap().is_some());
-    assert!(bus.append_if("audio", payload(2), TTL, Some(&guard("b"))).await.unwrap().is_none());
+    assert!(bus.append_if("audio", payload(1), TTL, Some(&guard("a")), 1).await.unwrap().is_some());
+    assert!(bus.append_if("audio", payload(2), TTL, Some(&guard("b")), 2).await.unwrap().is_none());
     assert_eq!(payloads(&*bus, "audio").await, [payload(1)]);
 }
 

@@ -111,6 +111,8 @@ async fn only_the_token_of_a_session_resumes_it() {
     }
     sender.say(&ClientMessage::Stop {}).await.unwrap();
     while timeout(PATIENCE, receiver.next()).await.unwrap().unwrap().is_some() {}
+    // Answers the close frame: everything was heard.
+    drop(timeout(PATIENCE, receiver.next()).await.unwrap());
     // It takes a moment until what is left of an ended session is gone.
     sleep(Duration::from_millis(500)).await;
     assert_eq!(refusal(&roles.url(), &resume_token).await, ErrorCode::ResumeExpired, "the session has ended");

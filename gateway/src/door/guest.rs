@@ -177,7 +177,9 @@ impl Guest {
         let heard = take(&mut watched.unbooked_ms);
         watched.uncounted_ms += heard;
         if heard > 0 {
-            watched.people.used(subject, heard).await;
+            // A database that is away must not hold up captions.
+            let (people, subject) = (watched.people.clone(), subject.clone());
+            tokio::spawn(async move { people.used(&subject, heard).await });
         }
         let limits = &watched.door.limits;
         let quota = limits.quota_ms();

@@ -36,10 +36,10 @@ impl Pace {
         self.left -= audio.as_secs_f64();
     }
 
-    /// This much more may come at once.
+    /// This much may come at once instead of a burst, which who connects again and again would get each time.
     pub(crate) fn grant(&mut self, audio: Duration) {
         self.refill();
-        self.left += audio.as_secs_f64();
+        self.left = audio.as_secs_f64();
     }
 
     /// Resolves when more may come. Cancel-safe.

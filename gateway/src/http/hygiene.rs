@@ -74,9 +74,9 @@ async fn answer(hygiene: &Hygiene, address: ClientAddress, request: Request, nex
     if path == paths::STREAM {
         return next.run(request).await;
     }
-    // What a page asks before anybody signs in is no attempt at anything.
+    // What a page asks before anybody signs in is no attempt at anything; and signing out must always be possible.
     if path.starts_with("/auth/")
-        && path != "/auth/config"
+        && !["/auth/config", "/auth/logout"].contains(&path)
         && let Err(away) = hygiene.door.limits().sign_in(address.0).await
     {
         hygiene.door.metrics().count_refused(away.reason);

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use shared::wire::{ErrorCode, ServerMessage};
+use identity::Refused;
+use shared::{
+    jobs::SESSION_TTL,
+    wire::{ErrorCode, ServerMessage},
+};
 
 use super::{MAX_OWED, Session, end::End};
 use crate::{dispatch::millis, socket::Outbox};
@@ -21,6 +25,8 @@ const SETTLE_EVERY: Duration = Duration::from_secs(10);
 const MAX_SESSION: Duration = Duration::from_secs(12 * 3600);
 /// The client is told so long before its session reaches [`MAX_SESSION`].
 const LENGTH_WARNING: Duration = Duration::from_secs(60);
+/// An answer that is not there after so long may have gone elsewhere.
+const OVERDUE: Duration = Duration::from_secs(5);
 /// The client is told so long before its token ends.
 const TOKEN_WARNING: Duration = Duration::from_secs(60);
 /// A token is good for so long after its end, in a session that is under way.
@@ -50,10 +56,7 @@ impl Session {
             self.last_ping = now;
             outbox.ping().await?;
         }
-        if now.duration_since(self.last_renewal) > RENEW_EVERY && self.inbox.renew().await.is_ok() {
-            self.last_renewal = now;
-            self.keep().await?;
-        }
+        self.renew(now).await?;
         if now.duration_since(self.last_settlement) > SETTLE_EVERY {
             self.last_settlement = now;
             self.guest.settle().await.map_err(|expelled| End::Error(expelled.code, expelled.message))?;
@@ -61,6 +64,23 @@ impl Session {
         self.tell_lag(now);
         self.look_at_length()?;
         self.look_at_token()
+    }
+
+    /// Keeps what the bus holds of the session alive, and the answers on their way to this gateway: also where they may have
+    /// been led away by somebody who had the session before and did not know it yet.
+    async fn renew(&mut self, now: Instant) -> Result<(), End> {
+        let since = now.duration_since(self.last_renewal);
+        let overdue = self.dispatch.behind(now).is_some_and(|behind| behind > OVERDUE);
+        if since <= RENEW_EVERY && !(overdue && since > OVERDUE) {
+            return Ok(());
+        }
+        // First as the owner, which tells whether we still are.
+        self.keep(SESSION_TTL).await?;
+        if self.inbox.renew().await.is_ok() {
+            self.last_renewal = now;
+            self.inbox.missed();
+        }
+        Ok(())
     }
 
     /// Tells every [`LAG_AFTER`] how far captions are behind while they are, and once that they no longer are.
@@ -111,9 +131,14 @@ impl Session {
     }
 
     pub(super) async fn renew_token(&mut self, token: &str) -> Result<(), End> {
-        let renewed = self.guest.renew(token).await;
-        renewed.map_err(|refused| End::Error(ErrorCode::AuthError, refused.to_string()))?;
-        self.warned_of_token = false;
+        match self.guest.renew(token).await {
+            Ok(()) => self.warned_of_token = false,
+            // The old one is still good, or nearly.
+            Err(refused @ Refused::Unavailable) => {
+                self.say(ServerMessage::Warning { code: "token_expiring".to_owned(), message: refused.to_string() });
+            }
+            Err(refused) => return Err(End::Error(ErrorCode::AuthError, refused.to_string())),
+        }
         Ok(())
     }
 }

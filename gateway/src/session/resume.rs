@@ -14,7 +14,7 @@ use shared::{
 use super::{
     Context, Session,
     audio::{Audio, Beginning},
-    end::{End, check_glossary, check_targets, distinct, unavailable},
+    end::{End, check_glossary, check_targets, distinct, replaced, unavailable},
     state::{Founding, Progress, ResumeToken, State},
 };
 use crate::{
@@ -126,6 +126,10 @@ impl Session {
             position_ms = start_ms + samples_to_ms(samples.len() as u64);
             dispatch.found(*utterance, *last, position_ms);
         }
+        // Somebody may have taken it over meanwhile, and be filling what we take for orphans.
+        if context.bus.get(&jobs::owner_key(id)).await.map_err(|e| unavailable(&e))?.as_ref() != Some(&owner) {
+            return Err(replaced());
+        }
         forget_orphans(&context, id, progress.utterances).await?;
         let beginning = Beginning {
             position_ms,
@@ -177,6 +181,8 @@ impl Session {
             seen,
             event,
             unsaid: Vec::new(),
+            torn: false,
+            resumed: event > 0,
             settings_changed: true,
             settings_unwritten: true,
             last_settings: now,

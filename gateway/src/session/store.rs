@@ -53,6 +53,7 @@ impl Patience {
 impl Session {
     /// Carries out what the audio led to.
     pub(super) async fn walk(&mut self, steps: Vec<Step>) -> Result<(), End> {
+        self.torn = true;
         for step in steps {
             match step {
                 Step::Started { utterance, start_ms } => {
@@ -78,6 +79,7 @@ impl Session {
                 Step::Ack { audio_ms } => self.say(ServerMessage::Ack { audio_ms }),
             }
         }
+        self.torn = false;
         Ok(())
     }
 
@@ -133,14 +135,18 @@ impl Session {
         }
     }
 
-    /// Writes the session down once more, for whoever goes on with it.
-    pub(super) async fn keep(&mut self) -> Result<(), End> {
-        let set = self.state()?;
+    /// Writes the session down once more, to be kept for `ttl`.
+    pub(super) async fn keep(&mut self, ttl: Duration) -> Result<(), End> {
+        let set = self.state(ttl)?;
         self.commit(Effects { set, ..Effects::default() }).await
     }
 
-    /// Removes everything the bus holds of this session; workers drop what they still have of it.
+    /// Removes everything the bus holds of this session, if it is still ours; workers drop what they still have of it.
     pub(super) async fn forget(&mut self) {
+        let ours = Effects { guard: Some(self.guard()), ..Effects::default() };
+        if !matches!(timeout(CLEAN_PATIENCE, self.context.bus.commit(ours)).await, Ok(Ok(true))) {
+            return;
+        }
         let mut gone = self.dispatch.take_closed();
         gone.extend(self.dispatch.open());
         let id = self.id;

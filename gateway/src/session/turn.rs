@@ -6,7 +6,7 @@
 
 use std::{
     mem,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -67,6 +67,8 @@ impl Session {
 
     /// Asks for the decodes that are due, writes down what was learnt, then says what is to be said.
     pub(super) async fn turn(&mut self, outbox: &Outbox) -> Result<(), End> {
+        // What is taken out of memory here and does not reach the bus must not be written down later as if it had.
+        self.torn = true;
         let jobs = self.dispatch.due(Instant::now());
         let number = |message| {
             self.event += 1;
@@ -79,10 +81,11 @@ impl Session {
             || jobs.iter().any(|job| job.kind == JobKind::Final);
         let produce = jobs.iter().map(produce).collect::<Result<Vec<_>, _>>().map_err(|e| unwritable(&e))?;
         if news || !produce.is_empty() {
-            let set = if news { self.state()? } else { Vec::new() };
+            let set = if news { self.state(SESSION_TTL)? } else { Vec::new() };
             let publish = self.log(&events)?;
             self.commit(Effects { guard: None, publish, produce, set }).await?;
         }
+        self.torn = false;
         for event in &events {
             outbox.send(event).await?;
         }
@@ -102,8 +105,8 @@ impl Session {
         kept.map(publish).collect()
     }
 
-    /// All that is known of the session, to be written.
-    pub(super) fn state(&mut self) -> Result<Vec<StateWrite>, End> {
+    /// All that is known of the session, to be written for `ttl`.
+    pub(super) fn state(&mut self, ttl: Duration) -> Result<Vec<StateWrite>, End> {
         let written = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let progress = Progress {
             safe_ms: self.audio.safe_ms(),
@@ -117,10 +120,10 @@ impl Session {
         let view = StateView { founding: &self.founding, progress, dispatch: self.dispatch.memory() };
         let state = jobs::encode(&view).map_err(|e| unwritable(&e))?;
         let settings = jobs::encode(self.dispatch.settings()).map_err(|e| unwritable(&e))?;
-        let write = |key, value| StateWrite { key, value, ttl: SESSION_TTL };
+        let write = |key, value| StateWrite { key, value, ttl };
         let mut writes =
             vec![write(jobs::session_key(self.id), state), write(jobs::owner_key(self.id), self.owner.clone())];
-        if self.settings_unwritten || self.last_settings.elapsed() > SESSION_TTL / 3 {
+        if self.settings_unwritten || ttl != SESSION_TTL || self.last_settings.elapsed() > SESSION_TTL / 3 {
             writes.push(write(jobs::settings_key(self.id), settings));
             (self.settings_unwritten, self.last_settings) = (false, Instant::now());
         }
@@ -147,10 +150,10 @@ impl Session {
 
     /// Appends audio as the session's owner.
     pub(super) async fn append(&mut self, stream: &str, pcm: Bytes) -> Result<EntryId, End> {
-        let guard = self.guard();
+        let (guard, token) = (self.guard(), rand::random());
         let mut patience = Patience::new(self.id);
         loop {
-            match self.context.bus.append_if(stream, pcm.clone(), SESSION_TTL, Some(&guard)).await {
+            match self.context.bus.append_if(stream, pcm.clone(), SESSION_TTL, Some(&guard), token).await {
                 Ok(Some(entry)) => return Ok(entry),
                 Ok(None) => self.own_again().await?,
                 Err(error) => patience.wait(error).await?,
@@ -162,7 +165,7 @@ impl Session {
     async fn own_again(&mut self) -> Result<(), End> {
         self.settings_unwritten = true;
         let guard = Some(Guard { key: jobs::owner_key(self.id), expected: None });
-        let effects = Effects { guard, set: self.state()?, ..Effects::default() };
+        let effects = Effects { guard, set: self.state(SESSION_TTL)?, ..Effects::default() };
         let mut patience = Patience::new(self.id);
         loop {
             match self.context.bus.commit(effects.clone()).await {

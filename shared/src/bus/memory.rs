@@ -76,6 +76,7 @@ impl Bus for MemoryBus {
         payload: Bytes,
         ttl: Duration,
         guard: Option<&Guard>,
+        _token: u64,
     ) -> Result<Option<EntryId>, BusError> {
         let mut state = self.state();
         Ok(state.holds(guard).then(|| state.append(stream, payload, Some(ttl))))

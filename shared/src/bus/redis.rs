@@ -85,10 +85,10 @@ impl Bus for RedisBus {
         payload: Bytes,
         ttl: Duration,
         guard: Option<&Guard>,
+        token: u64,
     ) -> Result<Option<EntryId>, BusError> {
-        let token: [u8; 8] = rand::random();
         let mut call = APPEND.key(stream);
-        call.arg(&*payload).arg(&token[..]).arg(ttl_ms(ttl));
+        call.arg(&*payload).arg(&token.to_le_bytes()[..]).arg(ttl_ms(ttl));
         add_guard(&mut call, guard);
         self.link.invoke::<Option<String>>(&call).await?.map(|id| id.parse()).transpose()
     }
