@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use identity::IdentityConfig;
+use identity::{IdentityConfig, OidcConfig};
 use shared::config::{ConfigError, Env};
 use url::Url;
 
@@ -68,6 +68,8 @@ pub struct GatewayConfig {
     pub addr: SocketAddr,
     /// Who gets in.
     pub auth: AuthMode,
+    /// The provider where people sign in; `None`: they cannot, and show what they got elsewhere.
+    pub oidc: Option<Box<OidcConfig>>,
     /// Silence that ends an utterance.
     pub silence_threshold: Duration,
     /// Longest utterance.
@@ -101,6 +103,7 @@ impl GatewayConfig {
         Self {
             addr: SocketAddr::new(DEFAULT_BIND, 0),
             auth: AuthMode::Off,
+            oidc: None,
             silence_threshold: DEFAULT_SILENCE,
             max_utterance: DEFAULT_MAX_UTTERANCE,
             max_sessions: DEFAULT_MAX_SESSIONS,
@@ -116,13 +119,21 @@ impl GatewayConfig {
         }
     }
 
+    /// Nobody is asked to sign in, and there is neither TLS nor an admin listener, whatever the environment says: for commands
+    /// that are their own only client.
+    pub fn ask_nobody(&mut self) {
+        (self.auth, self.oidc, self.tls, self.admin) = (AuthMode::Off, None, None, None);
+    }
+
     /// Reads every key of the gateway, and refuses combinations that would let strangers in. Faults are recorded in
     /// `env`; the value returned is only good when [`Env::finish`] is.
     pub fn from_env(env: &mut Env) -> Self {
         let config = Self::from_env_without_auth(env);
         let auth = auth_from_env(env, config.addr.ip());
         let admin = admin_from_env(env, &auth);
-        Self { auth, admin, ..config }
+        let asks = matches!(auth, AuthMode::On(_));
+        let oidc = asks.then(|| OidcConfig::from_env(env)).flatten().map(Box::new);
+        Self { auth, oidc, admin, ..config }
     }
 
     /// As [`GatewayConfig::from_env`], leaving the keys of sign-in alone: nobody is asked. Only for loopback addresses.

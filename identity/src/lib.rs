@@ -30,6 +30,7 @@ pub mod signing;
 
 pub use clock::Clock;
 pub use config::IdentityConfig;
+pub use oidc::{KeySet, OidcConfig, Provider};
 pub use people::{People, Person, ProviderIdentity, Tokens};
 pub use principal::{Principal, Refused, Scope, Scopes};
 

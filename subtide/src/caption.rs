@@ -68,7 +68,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         None => {
             let mut settings = Settings::from_env(&mut env);
             env.finish()?;
-            settings.gateway.auth = gateway::config::AuthMode::Off;
+            settings.gateway.ask_nobody();
             settings.gateway.addr = (gateway::config::DEFAULT_BIND, 0).into();
             settings.health = None;
             let roles = Roles::start(settings).await?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gateway::config::{AuthMode, DEFAULT_BIND};
+use gateway::config::DEFAULT_BIND;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::{
@@ -88,7 +88,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut settings = Settings::from_env(&mut env);
     env.finish()?;
     telemetry::init(&log);
-    settings.gateway.auth = AuthMode::Off;
+    settings.gateway.ask_nobody();
     settings.gateway.addr.set_ip(DEFAULT_BIND);
     settings.health = None;
     if options.once || TcpListener::bind(settings.gateway.addr).await.is_err() {

@@ -4,7 +4,7 @@
 //! - [`roles`]: gateway and workers on one bus in this process
 //! - [`client`]: a client of the gateway, over a real WebSocket, as any other
 //! - [`recording`]: sound files to PCM; [`transcript`]: events to lines; [`screen`]: lines in a terminal
-//! - the commands: [`demo`], [`serve`], [`caption`], [`sign_in`], [`models`], [`bench`], [`admin`]
+//! - the commands: [`demo`], [`serve`], [`caption`], [`sign_in`], [`models`], [`bench`], [`admin`], [`dev_cert`]
 //!
 //! Absent on purpose: a short cut. `demo` and `caption` speak to the gateway through a socket like everybody else.
 
@@ -13,6 +13,7 @@ pub mod bench;
 pub mod caption;
 pub mod client;
 pub mod demo;
+pub mod dev_cert;
 pub mod models;
 pub mod recording;
 pub mod roles;

@@ -7,7 +7,7 @@ use shared::{
     config::ConfigError,
     language::{Language, Source},
 };
-use subtide::{admin, bench, caption, demo, models, serve, sign_in};
+use subtide::{admin, bench, caption, demo, dev_cert, models, serve, sign_in};
 
 /// Live captions and live translation of speech, on machines you own.
 #[derive(Debug, Parser)]
@@ -63,6 +63,8 @@ enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Makes a certificate for a LAN (TLS_CERT, TLS_KEY): browsers give a microphone to secure pages only.
+    DevCert(dev_cert::DevCertArgs),
     /// Gets and lists models.
     Models {
         #[command(subcommand)]
@@ -103,6 +105,7 @@ async fn main() -> ExitCode {
         Command::SignIn(args) => sign_in::run(args).await,
         Command::Bench { command: BenchCommand::Engine(args) } => bench::engine::run(&args),
         Command::Bench { command: BenchCommand::Stream(args) } => bench::stream::run(args).await,
+        Command::DevCert(args) => dev_cert::run(&args),
         Command::Models { command: ModelsCommand::Pull(args) } => models::pull(args).await,
         Command::Models { command: ModelsCommand::List } => models::list(),
         Command::Admin(args) => admin::run(args).await,

@@ -15,8 +15,11 @@ pub async fn run() -> anyhow::Result<()> {
     env.finish()?;
     telemetry::init(&log);
     let stop = shutdown::on_signal()?;
+    let secure = if settings.gateway.tls.is_some() { "s" } else { "" };
     let roles = Roles::start(settings).await?;
-    tracing::info!(page = %format!("http://{}/", roles.addr), stream = %roles.url(), "subtide serves");
+    let page = format!("http{secure}://{}/", roles.addr);
+    let stream = format!("ws{secure}://{}/v1/stream", roles.addr);
+    tracing::info!(%page, %stream, "subtide serves");
     roles.run(stop).await?;
     tracing::info!("subtide stopped");
     Ok(())

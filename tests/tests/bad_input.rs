@@ -113,7 +113,14 @@ async fn handshakes_are_refused_with_a_status_before_the_socket_opens() {
     let addr = free_addr();
     let secret = "0123456789abcdef0123456789abcdef";
     let port = addr.port().to_string();
-    let env = [("GATEWAY_PORT", port.as_str()), ("JWT_SECRET", secret), ("ENABLE_AUTH", "true")];
+    let directory = tempfile::tempdir().unwrap();
+    let people = format!("sqlite:{}", directory.path().join("people.db").display());
+    let env = [
+        ("GATEWAY_PORT", port.as_str()),
+        ("JWT_SECRET", secret),
+        ("ENABLE_AUTH", "true"),
+        ("DATABASE_URL", people.as_str()),
+    ];
     let mut guarded = Process::spawn("subtide serve", "guarded", &env);
     guarded.ready().await;
     let url = format!("ws://{addr}/v1/stream");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use shared::wire::{ClientMessage, ErrorCode, Resume, ServerMessage};
 use subtide::client;
 use tests::{
+    figure::figure,
     redis_server::RedisServer,
     resuming::{Faults, Journal, check, stream},
     session::{PATIENCE, start},
@@ -213,10 +214,11 @@ async fn through_dying_gateways(sessions: usize, rounds: usize, round: Duration)
     }
     outages.sort_by(f64::total_cmp);
     let p95 = outages.get((outages.len() * 95).div_ceil(100).saturating_sub(1)).copied().unwrap_or(f64::INFINITY);
-    println!("{sessions} sessions, {rounds} gateways ended, {} sockets resumed, {finals} finals", outages.len());
-    println!("FIGURE resume_missing {missing}");
-    println!("FIGURE resume_twice {twice}");
-    println!("FIGURE resume_p95_seconds {p95:.3}");
+    figure("resume_sockets", outages.len() as f64);
+    figure("resume_finals", finals as f64);
+    figure("resume_missing", missing as f64);
+    figure("resume_twice", twice as f64);
+    figure("resume_p95_seconds", p95);
     assert!(outages.len() >= rounds, "hardly a client lost its gateway");
     (missing, twice, p95)
 }

@@ -23,15 +23,21 @@ pub(crate) const COMPILER: [Tool; 3] = [
 ];
 /// Tests start one of their own, on a free port.
 pub(crate) const REDIS: Tool = Tool { program: "redis-server", packages: &["redis-server"] };
+/// Tests start one of their own, on a free port. Debian keeps its programs off the `PATH`.
+pub(crate) const POSTGRES: Tool = Tool { program: "initdb", packages: &["postgresql"] };
+/// Where Debian's packages put the programs of each version.
+const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 /// Runs the tests of the page.
 pub(crate) const NODE: Tool = Tool { program: "node", packages: &["nodejs"] };
+/// Gets the packages of the provider that people sign in at in tests.
+pub(crate) const NPM: Tool = Tool { program: "npm", packages: &["npm"] };
 /// Speak for the training smoke test; voices also need their data and the library.
 pub(crate) const VOICES: [Tool; 2] =
     [Tool { program: "espeak-ng", packages: &["espeak-ng"] }, Tool { program: "flite", packages: &["flite"] }];
 
 impl Tool {
     pub(crate) fn is_here(self) -> bool {
-        on_path(self.program)
+        on_path(self.program) || (self == POSTGRES && debian_has(self.program))
     }
 }
 
@@ -47,13 +53,18 @@ pub(crate) fn ensure(tools: &[Tool]) -> anyhow::Result<()> {
     let programs: Vec<_> = missing.iter().map(|tool| tool.program).collect();
     let packages: Vec<_> = missing.iter().flat_map(|tool| tool.packages).copied().collect();
     install(&packages).map_err(|error| error.context(format!("the tests need {}", programs.join(", "))))?;
-    if packages.contains(&"redis-server") {
-        stop_redis_service();
+    for service in SERVICES.into_iter().filter(|service| packages.contains(service)) {
+        stop_service(service);
     }
     match tools.iter().find(|tool| !tool.is_here()) {
         Some(tool) => bail!("{} is still not on the PATH after its package was installed", tool.program),
         None => Ok(()),
     }
+}
+
+fn debian_has(program: &str) -> bool {
+    let versions = std::fs::read_dir(DEBIAN_POSTGRES).into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin").join(program)).any(|path| path.is_file())
 }
 
 /// Installs Debian packages.
@@ -84,14 +95,17 @@ pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Debian starts a server with the package. The tests want none on a fixed port, and nobody asked for it.
-fn stop_redis_service() {
+/// Debian starts a server with these packages, and calls its service as the package. The tests want none on a fixed port,
+/// and nobody asked for it.
+const SERVICES: [&str; 2] = ["redis-server", "postgresql"];
+
+fn stop_service(service: &str) {
     let Some(root) = root_prefix() else { return };
     if std::path::Path::new("/run/systemd/system").exists() {
-        run(as_root(root, "systemctl").args(["disable", "--now", "redis-server"])).ok();
+        run(as_root(root, "systemctl").args(["disable", "--now", service])).ok();
     } else if on_path("service") {
         // Fails where the package did not start it.
-        run(as_root(root, "service").args(["redis-server", "stop"]).stdout(Stdio::null()).stderr(Stdio::null())).ok();
+        run(as_root(root, "service").args([service, "stop"]).stdout(Stdio::null()).stderr(Stdio::null())).ok();
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::bail;
 
 use crate::{
-    host::{self, COMPILER, NODE, REDIS},
+    host::{self, COMPILER, NODE, NPM, POSTGRES, REDIS},
     training::{self, Plan},
     workspace::{Workspace, is_set, on_path, run, say},
 };
@@ -20,6 +20,11 @@ type Part = fn(&Workspace) -> anyhow::Result<Option<String>>;
 pub(crate) fn every_test(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
     host::ensure(&COMPILER)?;
     host::ensure(&[REDIS])?;
+    if let Err(error) = host::ensure(&[POSTGRES]) {
+        // With CI=true they fail instead.
+        say(&format!("the tests on PostgreSQL will be SKIPPED: {error:#}"));
+    }
+    provider_packages(workspace)?;
     if !arguments.is_empty() {
         build(workspace)?;
         return workspace_tests(workspace, arguments);
@@ -41,6 +46,30 @@ pub(crate) fn every_test(workspace: &Workspace, arguments: &[String]) -> anyhow:
     }
     summary.iter().for_each(|line| say(line));
     if failures > 0 { bail!("{failures} of {} parts failed", summary.len()) } else { Ok(()) }
+}
+
+/// Packages of the provider that people sign in at in tests. Where they cannot be had, those tests leave themselves out and
+/// say so; with `CI=true` they may not.
+fn provider_packages(workspace: &Workspace) -> anyhow::Result<()> {
+    let must = is_set("CI", "true");
+    if must {
+        host::ensure(&[NODE, NPM])?;
+    }
+    let provider = workspace.root.join("tests/oidc-provider");
+    if provider.join("node_modules/oidc-provider").exists() || !NODE.is_here() {
+        return Ok(());
+    }
+    let mut npm = workspace.command("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&provider);
+    // A line of cargo's own tests must be the first thing on stdout.
+    let installed = run(npm.stdout(std::io::stderr()));
+    if must {
+        return installed;
+    }
+    if let Err(error) = installed {
+        say(&format!("{error:#}; the tests of sign-in at a provider will be SKIPPED"));
+    }
+    Ok(())
 }
 
 /// Programs and tests in one go: `cargo build --bins` alone would build the dependencies a second time, without the

@@ -153,8 +153,12 @@ impl Limits {
             }
             // The session goes on somewhere else, and its place with it.
             Some(None) => {}
-            // Taken again as soon as the bus is back.
-            None => to.clone_into(&mut held.holder),
+            // Taken again as soon as the bus is back; until then this gateway counts it.
+            None => {
+                let here = Held { stamp: 0, ..held.clone() };
+                drop(self.local.hold(&here, to, LEASE).await);
+                to.clone_into(&mut held.holder);
+            }
         }
         Ok(())
     }

@@ -74,7 +74,9 @@ async fn answer(hygiene: &Hygiene, address: ClientAddress, request: Request, nex
     if path == paths::STREAM {
         return next.run(request).await;
     }
+    // What a page asks before anybody signs in is no attempt at anything.
     if path.starts_with("/auth/")
+        && path != "/auth/config"
         && let Err(away) = hygiene.door.limits().sign_in(address.0).await
     {
         hygiene.door.metrics().count_refused(away.reason);
@@ -145,7 +147,10 @@ fn by_status(status: StatusCode) -> Refusal {
 
 fn with_headers(mut response: HttpResponse<Body>, id: &RequestId, strict_transport: bool) -> Response {
     let headers = response.headers_mut();
-    let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    // A route may have been stricter.
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
     set(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
@@ -154,7 +159,7 @@ fn with_headers(mut response: HttpResponse<Body>, id: &RequestId, strict_transpo
     if strict_transport {
         set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    set(header::CACHE_CONTROL, "no-cache");
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
     }

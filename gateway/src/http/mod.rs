@@ -1,7 +1,7 @@
 //! The client port: its listener, its routes, and what every answer carries.
 //!
 //! - [`serve`]: a gateway from its ports to its end; `listen`: connections; [`tls`]: certificates
-//! - `stream`: the WebSocket handshake; `me`: tickets, and who am I
+//! - `stream`: the WebSocket handshake; `me`: tickets, and who am I; [`sign_in`]: sign-in, refresh, logout
 //! - [`hygiene`]: ids, limits and headers of every answer; [`address`]: where a request came from
 //! - `admin`: the operators' port
 //! - [`openapi`], [`paths`]: what there is
@@ -14,6 +14,7 @@ mod me;
 pub mod openapi;
 pub mod paths;
 pub mod serve;
+pub mod sign_in;
 mod stream;
 pub mod tls;
 
@@ -33,7 +34,10 @@ use tower_http::{
     services::ServeDir,
 };
 
-use self::hygiene::{Hygiene, MAX_BODY_BYTES};
+use self::{
+    hygiene::{Hygiene, MAX_BODY_BYTES},
+    sign_in::SignIn,
+};
 use crate::{config::GatewayConfig, door::Door, session::Context};
 
 /// For so long a browser need not ask again what a page of another origin may do.
@@ -43,6 +47,7 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 struct AppState {
     context: Context,
     door: Arc<Door>,
+    sign_in: SignIn,
     sessions: TaskTracker,
     shutdown: CancellationToken,
     health: Health,
@@ -56,6 +61,7 @@ fn router(state: AppState) -> Router {
         .route(paths::OPENAPI, get(openapi::openapi))
         .with_state(state.clone())
         .merge(door.with_state(Arc::clone(&state.door)))
+        .merge(sign_in::routes(state.sign_in.clone()))
         .layer(cors(&config));
     let router = match &config.web_ui {
         Some(directory) => api.fallback_service(ServeDir::new(directory)),

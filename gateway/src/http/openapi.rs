@@ -11,7 +11,7 @@ use utoipa::{
     },
 };
 
-use super::{admin, me, paths, stream};
+use super::{admin, me, paths, sign_in::SignInApi, stream};
 
 /// The body of every answer that is a refusal.
 #[derive(Debug, Serialize, ToSchema)]
@@ -64,7 +64,9 @@ impl Modify for Bearer {
 /// The description as JSON, with the error codes of the code itself.
 #[must_use]
 pub fn description() -> serde_json::Value {
-    let mut json = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    let mut all = Api::openapi();
+    all.merge(SignInApi::openapi());
+    let mut json = serde_json::to_value(all).unwrap_or_default();
     let codes: Vec<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     if let Some(code) = json.pointer_mut("/components/schemas/Refusal/properties/code") {
         code["enum"] = codes.into();

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use identity::{Clock, People, people::OpenError};
+use identity::{
+    Clock, People, Provider,
+    oidc::{OidcError, jwks},
+    people::OpenError,
+};
 use prometheus::Registry;
 use shared::{bus::Bus, consumer::BUS, health::Health, shutdown::CancellationToken};
 use tokio::{net::TcpListener, time::timeout};
@@ -14,6 +18,7 @@ use super::{
     around,
     listen::Port,
     router,
+    sign_in::SignIn,
     tls::{Tls, TlsError},
 };
 use crate::{
@@ -49,6 +54,9 @@ pub enum GatewayError {
     /// Nobody can be known.
     #[error(transparent)]
     People(#[from] OpenError),
+    /// The provider, or an issuer whose tokens are trusted.
+    #[error("sign-in at a provider: {0}")]
+    Oidc(#[from] OidcError),
     /// Serving failed.
     #[error("the client port failed: {0}")]
     Serve(#[from] std::io::Error),
@@ -74,12 +82,8 @@ impl Gateway {
         health: Health,
         registry: &Registry,
     ) -> Result<Self, GatewayError> {
-        let people = match &config.auth {
-            AuthMode::Off => None,
-            AuthMode::On(identity) => {
-                Some(People::open(identity, Vec::new(), Arc::clone(&bus), Clock::default()).await?)
-            }
-        };
+        let sign_in = open_sign_in(&config, &bus).await?;
+        let people = sign_in.people.clone();
         let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let listener = listen(config.addr, "GATEWAY_PORT").await?;
         let name = format!("{:016x}", rand::random::<u64>());
@@ -100,7 +104,7 @@ impl Gateway {
             bus,
         };
         let (sessions, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let state = AppState { context, door, sessions, shutdown, health };
+        let state = AppState { context, door, sign_in, sessions, shutdown, health };
         Ok(Self { listener, admin, tls, state })
     }
 
@@ -129,7 +133,7 @@ impl Gateway {
     /// # Errors
     /// When the listener fails for good.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), GatewayError> {
-        let AppState { context, sessions, shutdown: draining, health, door } = self.state.clone();
+        let AppState { context, sessions, shutdown: draining, health, door, .. } = self.state.clone();
         let reading = CancellationToken::new();
         let reader = tokio::spawn(context.mailbox.run(reading.clone(), move |up| health.set(BUS, up)));
         // Sessions must hear of the shutdown at the same moment as the listener.
@@ -159,6 +163,17 @@ impl Gateway {
         }
         Ok(())
     }
+}
+
+/// People and their provider, as far as the configuration has them.
+async fn open_sign_in(config: &GatewayConfig, bus: &Arc<dyn Bus>) -> Result<SignIn, GatewayError> {
+    let AuthMode::On(identity) = &config.auth else { return Ok(SignIn::default()) };
+    let clock = Clock::default();
+    let trusted = jwks::trust(&identity.trusted_issuers, &clock)?;
+    let provider = config.oidc.as_deref().cloned();
+    let provider = provider.map(|oidc| Provider::new(oidc, Arc::clone(bus), clock.clone())).transpose()?;
+    let people = People::open(identity, trusted, Arc::clone(bus), clock).await?;
+    Ok(SignIn { people: Some(people), provider: provider.map(Arc::new) })
 }
 
 async fn listen(addr: SocketAddr, key: &'static str) -> Result<TcpListener, GatewayError> {

@@ -34,7 +34,7 @@ async fn admitted(bus: &dyn Bus, wanted: &Admit) -> Option<u64> {
 }
 
 async fn take(bus: &dyn Bus, wanted: &Admit) -> Held {
-    let stamp = admitted(bus, wanted).await.expect("there is a place");
+    let stamp = admitted(bus, wanted).await.unwrap();
     Held { places: wanted.places.clone(), holder: wanted.holder.clone(), stamp }
 }
 
