@@ -28,7 +28,7 @@ use tokio::time::{interval, timeout};
 /// Of the demo's recording: several utterances.
 const SPEECH_MS: usize = 14_000;
 /// Fewer words than this in a row may stand somewhere by chance.
-const PHRASE: usize = 3;
+const PHRASE: usize = 4;
 
 /// Speaks the demo's first sentences over one connection and a second one, renews the token in between, and returns the words
 /// that came back.
@@ -64,14 +64,17 @@ async fn speak(house: &House, token: &str, renewed: &str) -> Vec<String> {
     tokio::join!(speaking, listening).1
 }
 
-/// Every run of [`PHRASE`] words.
+/// Characters likewise.
+const PHRASE_LENGTH: usize = 16;
+
+/// Every run of [`PHRASE`] words that is long enough.
 fn phrases(texts: &[String]) -> BTreeSet<String> {
-    let words = |text: &String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    texts
-        .iter()
-        .map(words)
-        .flat_map(|words| words.windows(PHRASE).map(|run| run.join(" ")).collect::<Vec<_>>())
-        .collect()
+    let mut found = BTreeSet::new();
+    for text in texts {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        found.extend(words.windows(PHRASE).map(|run| run.join(" ")).filter(|run| run.len() >= PHRASE_LENGTH));
+    }
+    found
 }
 
 /// Credentials that are wrong in every way, each with a secret in it; what is answered may not have it.
@@ -172,7 +175,7 @@ fn the_search_finds_what_is_there() {
     let mut secrets = Secrets::default();
     secrets.add("e-mail address", "canary.bird@example.com");
     secrets.add("token", "abc.def-ghi/jkl+mno=");
-    secrets.add("spoken words", "The train from");
+    secrets.add("spoken words", "The train from Dublin");
     for (text, found) in [
         ("nothing to see", 0),
         ("user=canary.bird@example.com", 1),
@@ -180,7 +183,7 @@ fn the_search_finds_what_is_there() {
         (r#"{"t":"abc.def-ghi\/jkl+mno="}"#, 1),
         ("token=abc.def-ghi%2Fjkl%2Bmno%3D", 1),
         ("Y2FuYXJ5LmJpcmRAZXhhbXBsZS5jb20", 1),
-        ("heard `the TRAIN from`", 1),
+        ("heard `the TRAIN from Dublin`", 1),
         ("canary.bird@example.com said: the train from Dublin", 2),
     ] {
         let mut artefacts = Artefacts::default();

@@ -14,11 +14,11 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::{Client, Url, redirect::Policy};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use shared::{health::probe, wire::ClientMessage};
-use subtide::client;
 use tempfile::TempDir;
 use tests::{
     hostile_issuer::HostileIssuer,
@@ -29,6 +29,11 @@ use tests::{
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
+};
+
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Message, client::IntoClientRequest as _},
 };
 
 use super::search::Artefacts;
@@ -198,27 +203,28 @@ impl House {
         assert_eq!(answer.status(), 200);
     }
 
-    /// Opens a session, says `message`, and returns the error it ends with.
+    /// Opens a session, says `message`, and returns all that was said until it ended, but for the token to resume with.
     pub(crate) async fn error_of(&self, token: &str, message: &Value) -> String {
-        let (sender, mut receiver) = client::open(&self.stream(), Some(token), start(&[])).await.unwrap();
-        let mut said = String::new();
-        match serde_json::from_value::<ClientMessage>(message.clone()) {
-            Ok(known) => {
-                let mut sender = sender;
-                sender.say(&known).await.unwrap();
-                let answer = async {
-                    while let Ok(Some(event)) = receiver.next().await {
-                        said.push_str(&serde_json::to_string(&event.message).unwrap());
-                        said.push('\n');
-                    }
-                };
-                timeout(PATIENCE, answer).await.unwrap();
-            }
-            // Not for this client to say; the gateway's parser is held to the same by its own tests.
-            Err(_) => said.push_str("not said"),
+        let mut request = self.stream().into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let (mut socket, _) = connect_async(request).await.unwrap();
+        let start = serde_json::to_string(&ClientMessage::Start(start(&[]))).unwrap();
+        for text in [start, message.to_string()] {
+            socket.send(Message::text(text)).await.unwrap();
         }
-        // The token to resume with is for who got it.
-        said.lines().filter(|line| !line.contains("\"started\"")).collect::<Vec<_>>().join("\n") + "\n"
+        let mut said = String::new();
+        let until_closed = async {
+            while let Some(Ok(frame)) = socket.next().await {
+                match frame {
+                    Message::Text(text) if !text.contains("\"started\"") => said.push_str(&format!("{text}\n")),
+                    Message::Close(close) => said.push_str(&format!("{close:?}\n")),
+                    _ => {}
+                }
+            }
+        };
+        timeout(PATIENCE, until_closed).await.unwrap();
+        assert!(said.contains("\"error\""), "`{said}` is no error");
+        said
     }
 
     /// Gathers the names of all keys in Redis, over and over.
