@@ -95,11 +95,11 @@ export class Controls {
   }
 
   /** @param {SignInState} state */
-  person({ offered, person }) {
+  person({ offered, person, provider }) {
     byId('person', HTMLElement).hidden = !person;
     byId('person-name', HTMLElement).textContent = person ? (person.name ?? person.email ?? 'Signed in') : '';
     byId('person-name', HTMLElement).title = person?.email ?? '';
-    byId('lead', HTMLElement).textContent = offered && !person ? 'Sign in, then press Start and speak.' : 'Press Start and speak.';
+    byId('lead', HTMLElement).textContent = offered && !person ? `Sign in${provider ? ` with ${provider}` : ''}, then press Start and speak.` : 'Press Start and speak.';
   }
 
   /** @param {number} peak 0 to 1 */

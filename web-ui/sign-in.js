@@ -20,6 +20,7 @@ const CHANNEL = 'subtide.sign-in';
  * @typedef {object} SignInState
  * @property {boolean} offered Whether this server has sign-in at all.
  * @property {Person | null} person
+ * @property {string} provider What people call who signs them in; empty without sign-in.
  * @property {boolean} unclear Whether the server could not be asked.
  *
  * @typedef {object} Surroundings What is around the page, for tests to replace.
@@ -45,7 +46,7 @@ export class SignIn {
   #around;
   #changed;
   /** @type {SignInState} */
-  #state = { offered: false, person: null, unclear: false };
+  #state = { offered: false, person: null, provider: '', unclear: false };
   #token = '';
   #until = 0;
   /** @type {Promise<string> | null} the refresh on its way */
@@ -66,8 +67,9 @@ export class SignIn {
   /** Finds out whether there is sign-in, and whether somebody is signed in. A server without it is no error. */
   async begin() {
     const config = await this.#ask('/auth/config', {}).catch(() => null);
-    const offered = config?.ok ? (await config.json().catch(() => ({})))?.sign_in === true : false;
-    this.#to({ offered, person: null, unclear: false });
+    const told = config?.ok ? await config.json().catch(() => null) : null;
+    const offered = told?.sign_in === true;
+    this.#to({ offered, person: null, provider: offered ? String(told.provider ?? '') : '', unclear: false });
     if (offered) await this.#refresh().catch(() => '');
   }
 
@@ -128,7 +130,7 @@ export class SignIn {
     if (!answer.ok) {
       const refused = await refusalOf(answer);
       // Too many requests or a server in trouble say nothing about who this is.
-      if (refused.cause === 'unauthorized') this.#forget();
+      if (refused.cause === 'unauthorized' || refused.cause === 'forbidden') this.#forget();
       else this.#to({ ...this.#state, unclear: true });
       throw new DoorError(refused);
     }

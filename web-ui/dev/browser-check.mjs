@@ -144,7 +144,7 @@ await scene('light', {}, async (page, stub, shot) => {
 });
 
 await scene('signed-in', { stub: { signIn: true } }, async (page, stub, shot) => {
-  await until(page, 'Sign in, then press Start');
+  await until(page, 'Sign in with Google, then press Start');
   assert.equal(await page.locator('#toggle').innerText(), 'Sign in');
   await shot('-before');
   await page.locator('#toggle').click();

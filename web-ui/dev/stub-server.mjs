@@ -159,7 +159,7 @@ export async function serve(options = {}) {
       else answer(response, signIn ? 401 : 426, { code: signIn ? 'auth_error' : 'upgrade_required', message: '', request_id: '' });
       return;
     }
-    if (path === '/auth/config') return answer(response, 200, { sign_in: signIn, issuer: 'the stub' });
+    if (path === '/auth/config') return answer(response, 200, { sign_in: signIn, provider: signIn ? 'Google' : null, ways: signIn ? ['browser', 'native'] : [] });
     if (path.startsWith('/auth/') || path.startsWith('/v1/')) return door.serve(request, response, path);
     const file = join(ROOT, normalize(path === '/' ? '/index.html' : path));
     try {

@@ -41,7 +41,7 @@ function page(routes) {
 const ANA = { id: 'p1', email: 'ana@example.com', name: 'Ana' };
 const refreshed = (/** @type {number} */ n) => json(200, { access_token: `access-${n}`, expires_in: 600, person: ANA });
 const ROUTES = {
-  '/auth/config': () => json(200, { sign_in: true }),
+  '/auth/config': () => json(200, { sign_in: true, provider: 'Google' }),
   '/auth/refresh': refreshed,
   '/v1/ticket': (/** @type {number} */ n, /** @type {RequestInit} */ how) => json(200, { ticket: `${n}-${new Headers(how.headers).get('authorization')}` }),
 };
@@ -52,7 +52,7 @@ test('a server without sign-in is asked for nothing else', async () => {
   for (const routes of servers) {
     const { signIn, asked } = page(routes);
     await signIn.begin();
-    assert.deepEqual(signIn.state, { offered: false, person: null, unclear: false });
+    assert.deepEqual(signIn.state, { offered: false, person: null, provider: '', unclear: false });
     assert.deepEqual(await signIn.protocols(), []);
     assert.equal(await signIn.renewed(), null);
     assert.deepEqual(asked, ['/auth/config']);
@@ -94,7 +94,7 @@ test('a sign-in that has ended signs out; a server in trouble does not', async (
   const trouble = page({ ...ROUTES, '/auth/refresh': (n) => (n === 1 ? refreshed(1) : json(503, {}, { 'retry-after': '4' })) });
   await trouble.signIn.begin();
   await assert.rejects(trouble.signIn.renewed(), (error) => error instanceof DoorError && error.refused.retryAfterMs === 4000);
-  assert.deepEqual(trouble.signIn.state, { offered: true, person: ANA, unclear: true });
+  assert.deepEqual(trouble.signIn.state, { offered: true, person: ANA, provider: 'Google', unclear: true });
 });
 
 test('limits on tickets are told with when to try again', async () => {

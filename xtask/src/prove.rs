@@ -5,11 +5,13 @@
 //! - `figure`: one measured value, its goal and the verdict
 //! - `engine`: how the promises of `prove engine` are measured
 //! - `streaming`: how the promises of `prove streaming` are measured
+//! - `front_door`: how the promises of `prove front-door` are measured
 //! - `pipeline`: how the promises of `prove pipeline` are measured; `demo`, `memory`, `idle_sessions`: its instruments
 
 mod demo;
 mod engine;
 mod figure;
+mod front_door;
 mod goals;
 mod idle_sessions;
 mod memory;
@@ -51,6 +53,8 @@ enum Name {
     Engine,
     /// Captions people can read: how soon, how steady, how right
     Streaming,
+    /// Strangers stay out, people get in, a broken connection costs nothing
+    FrontDoor,
 }
 
 impl Name {
@@ -59,6 +63,7 @@ impl Name {
             Self::Pipeline => "pipeline",
             Self::Engine => "engine",
             Self::Streaming => "streaming",
+            Self::FrontDoor => "front-door",
         }
     }
 
@@ -67,6 +72,7 @@ impl Name {
             Self::Pipeline => pipeline::checks(),
             Self::Engine => engine::checks(),
             Self::Streaming => streaming::checks(),
+            Self::FrontDoor => front_door::checks(),
         }
     }
 }

@@ -69,7 +69,7 @@ impl Server {
     }
 
     pub(super) async fn start(&self, code_challenge: &str, port: u16) -> anyhow::Result<Begun> {
-        self.post("/auth/start", &json!({"code_challenge": code_challenge, "port": port})).await
+        self.post("/auth/start", &json!({"code_challenge": code_challenge, "port": port, "device": "subtide"})).await
     }
 
     pub(super) async fn finish(&self, finish: &Finish<'_>) -> anyhow::Result<Tokens> {

@@ -89,3 +89,47 @@ pub(crate) mod streaming {
     pub(crate) const PEER: &str = "the same benchmark pointed at one open peer that installs from PyPI, with the same \
          checkpoint: the ratio.";
 }
+
+/// The promises of `prove front-door`.
+pub(crate) mod front_door {
+    pub(crate) const CREDENTIALS: &str = "a table test of >= 60 bad credentials, 100 % refused before the 101, no 5xx; \
+         handshake decision p99 <= 5 ms at 100/s.";
+    pub(crate) const BAD_CREDENTIALS: f64 = 60.0;
+    pub(crate) const HANDSHAKE_P99_MS: f64 = 5.0;
+
+    pub(crate) const ISSUER: &str = "rotated issuer key accepted after exactly one fetch; 10,000 unknown-kid tokens cause <= 1 \
+         fetch a minute; issuer down for an hour breaks no live session.";
+    pub(crate) const FETCHES_A_MINUTE: f64 = 1.0;
+
+    pub(crate) const REVOCATION: &str = "100 parallel refreshes of one token -> one successor; reuse of an old one closes the \
+         family's sockets on two gateways <= 2 s; logout likewise.";
+    pub(crate) const REVOKED_S: f64 = 2.0;
+
+    pub(crate) const RESUME: &str = "50 sessions, 20 rounds of killing a gateway (SIGKILL and SIGTERM) with two gateways on one \
+         Redis: 0 finals missing, 0 twice, resumed <= 3 s p95.";
+    pub(crate) const RESUMED_P95_S: f64 = 3.0;
+
+    pub(crate) const SECRETS: &str = "canary secrets (token, refresh token, client secret, e-mail, spoken words) appear 0 times \
+         in logs, metrics, error bodies, URLs and Redis key names over the whole test run.";
+
+    pub(crate) const NEWCOMER: &str = "docs/SIGN-IN.md: from nothing to signed in with one's own Google project, each value and \
+         where to click, and the same with the local OIDC provider in one command.";
+    /// What has to be in it, word for word.
+    pub(crate) const DOCUMENTED: [&str; 12] = [
+        "node tests/oidc-provider/provider.mjs",
+        "Web application",
+        "Desktop app",
+        "/auth/callback",
+        "OIDC_CLIENT_ID",
+        "OIDC_CLIENT_SECRET",
+        "ALLOWED_EMAIL_DOMAINS",
+        "redirect_uri_mismatch",
+        "org_internal",
+        "Test users",
+        "subtide sign-in --server",
+        "subtide admin keys create",
+    ];
+
+    pub(crate) const TUNNEL: &str =
+        "no noTLSVerify, admin and metrics never reachable through the tunnel; a lint test that says so.";
+}

@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{Happening, Hold, Parting, Task};
 use crate::client::{ClientError, handshake::Socket, kept::Item};
@@ -20,6 +20,8 @@ use crate::client::{ClientError, handshake::Socket, kept::Item};
 const START_PATIENCE: Duration = Duration::from_secs(15);
 /// The gateway pings every 20 s; one that gave no sign of life for so long is gone.
 const SILENCE: Duration = Duration::from_secs(45);
+/// How long to listen on, once nothing can be sent any more.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Frames given to the socket and not yet written.
 const OUTBOX: usize = 8;
 /// Renewed tokens on their way; there is never more than one.
@@ -52,68 +54,84 @@ impl Task {
 
     async fn exchange<S>(&mut self, frames: &mut S, outbox: &mpsc::Sender<Message>) -> Parting
     where
-        S: futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+        S: futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
     {
         let (renewed, mut renewals) = mpsc::channel::<Result<SecretString, ClientError>>(RENEWALS);
-        let mut started = false;
+        let (mut started, mut mute) = (false, false);
         let mut patience = Instant::now() + START_PATIENCE;
         loop {
-            let unsaid = started.then(|| self.kept.next()).flatten().map(message_of);
+            let unsaid = (started && !mute).then(|| self.kept.next()).flatten().map(message_of);
             let hungry = self.open && unsaid.is_none() && !self.kept.is_full();
-            tokio::select! {
-                frame = frames.next() => {
-                    if started {
+            let parting = tokio::select! {
+                frame = frames.next() => match self.hear(frame, &mut started, &renewed).await {
+                    Ok(()) if started && !mute => {
                         patience = Instant::now() + SILENCE;
+                        continue;
                     }
-                    let event = match frame {
-                        Some(Ok(Message::Text(text))) => match serde_json::from_str::<Event>(&text) {
-                            Ok(event) => event,
-                            Err(error) => return Parting::Fault(error.into()),
-                        },
-                        Some(Ok(Message::Close(close))) => {
-                            let close = close.map(|close| (u16::from(close.code), close.reason.to_string()));
-                            let (code, reason) = close.map_or((None, String::new()), |(code, reason)| (Some(code), reason));
-                            return Parting::of_close(code, &reason);
-                        }
-                        Some(Ok(_)) => continue,
-                        Some(Err(error)) => return Parting::broken(error.to_string()),
-                        None => return Parting::of_close(None, ""),
-                    };
-                    if let ServerMessage::Started { .. } = event.message {
-                        if started {
-                            continue; // one that an earlier socket did not live to bring
-                        }
-                        started = true;
-                        patience = Instant::now() + SILENCE;
-                    }
-                    if let ServerMessage::Warning { code, .. } = &event.message && code == "token_expiring" {
-                        self.renew(&renewed);
-                    }
-                    if let Err(parting) = self.happen(event).await {
-                        return parting;
-                    }
-                }
+                    Ok(()) => continue,
+                    Err(parting) => parting,
+                },
                 permit = outbox.reserve(), if unsaid.is_some() => match (permit, unsaid) {
                     (Ok(permit), Some(Ok(message))) => {
                         permit.send(message);
                         self.kept.give();
+                        continue;
                     }
-                    (Ok(_), Some(Err(error))) => return Parting::Fault(error),
-                    _ => return Parting::broken("nothing can be sent"),
+                    (_, Some(Err(error))) => Parting::Fault(error),
+                    // Why it is closed for writing may still be there to be read.
+                    _ => {
+                        (mute, patience) = (true, Instant::now() + LAST_WORDS);
+                        continue;
+                    }
                 },
-                order = self.ordered.recv(), if hungry => self.take(order),
-                Some(token) = renewals.recv() => {
-                    let said = match token {
-                        Ok(token) => send(outbox, &ClientMessage::Auth { token: token.expose_secret().to_owned() }).await,
-                        Err(error) => Err(Parting::Fault(error)),
-                    };
-                    if let Err(parting) = said {
-                        return parting;
-                    }
+                order = self.ordered.recv(), if hungry => {
+                    self.take(order);
+                    continue;
                 }
-                () = sleep_until(patience) => return Parting::broken("the gateway gave no sign of life"),
-            }
+                Some(token) = renewals.recv() => match token {
+                    Ok(token) => {
+                        // Where it cannot be sent, reading tells why.
+                        send(outbox, &ClientMessage::Auth { token: token.expose_secret().to_owned() }).await.ok();
+                        continue;
+                    }
+                    Err(error) => Parting::Fault(error),
+                },
+                () = sleep_until(patience) => Parting::broken("the gateway gave no sign of life"),
+            };
+            return parting;
         }
+    }
+
+    /// One frame, or the end of them. `started`: whether the session was opened on this socket.
+    async fn hear(
+        &mut self,
+        frame: Option<Result<Message, tungstenite::Error>>,
+        started: &mut bool,
+        renewed: &mpsc::Sender<Result<SecretString, ClientError>>,
+    ) -> Result<(), Parting> {
+        let event = match frame {
+            Some(Ok(Message::Text(text))) => {
+                serde_json::from_str::<Event>(&text).map_err(|error| Parting::Fault(error.into()))?
+            }
+            Some(Ok(Message::Close(close))) => {
+                let (code, reason) = close.map(|close| (u16::from(close.code), close.reason.to_string())).unzip();
+                return Err(Parting::of_close(code, &reason.unwrap_or_default()));
+            }
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(error)) => return Err(Parting::broken(error.to_string())),
+            None => return Err(Parting::of_close(None, "")),
+        };
+        if let ServerMessage::Started { .. } = event.message
+            && std::mem::replace(started, true)
+        {
+            return Ok(()); // one that an earlier socket did not live to bring
+        }
+        if let ServerMessage::Warning { code, .. } = &event.message
+            && code == "token_expiring"
+        {
+            self.renew(renewed);
+        }
+        self.happen(event).await
     }
 
     /// What an event means for the session; passes it on unless it was seen before.
