@@ -147,7 +147,9 @@ export class Link {
       return;
     }
     if (this.#state === 'closed' || mine !== this.#attempt) return;
-    const socket = new WebSocket(this.#url, [SUBPROTOCOL, ...shown]);
+    // A session that goes on needs no second place.
+    const goesOn = this.#resume ? [`resume.${this.#resume.token.split('.')[0]}`] : [];
+    const socket = new WebSocket(this.#url, [SUBPROTOCOL, ...shown, ...goesOn]);
     let opened = false;
     this.#socket = socket;
     this.#error = null;

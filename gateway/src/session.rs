@@ -171,6 +171,8 @@ struct Session {
     event: u64,
     /// What this turn has to say.
     unsaid: Vec<ServerMessage>,
+    /// Language of the newest final caption.
+    last_language: String,
     /// Whether what is in memory is ahead of what was done about it: a step that waits for the bus has not come to its end.
     torn: bool,
     /// Whether it went on here from another socket.

@@ -41,7 +41,8 @@ pub struct Receiver(SplitStream<Socket>);
 /// When the gateway is not there or does not let us in.
 pub async fn open(url: &str, token: Option<&str>, start: Start) -> Result<(Sender, Receiver), ClientError> {
     let token = token.map(SecretString::from);
-    let (sink, stream) = handshake::connect(url, token.as_ref()).await?.split();
+    let resume = start.resume.as_ref().map(|resume| resume.token.as_str());
+    let (sink, stream) = handshake::connect(url, token.as_ref(), resume).await?.split();
     let mut sender = Sender(sink);
     sender.say(&ClientMessage::Start(start)).await?;
     Ok((sender, Receiver(stream)))

@@ -4,6 +4,7 @@ use std::{future::pending, mem::take, net::IpAddr, sync::Arc, time::Duration};
 
 use identity::{
     People, Principal, Refused, Scope,
+    database::Transcript,
     revocation::{Revocation, Watch},
 };
 use shared::{bus::Held, ids::SessionId, wire::ErrorCode};
@@ -158,6 +159,25 @@ impl Guest {
         if let Some(pace) = &mut watched.pace {
             pace.heard(Duration::from_millis(audio_ms));
         }
+    }
+
+    /// Keeps a final text of `session` where the operator wants texts kept; nobody waits for it. `language` is what was
+    /// spoken.
+    pub fn keep_text(&self, session: SessionId, utterance: u32, language: &str, target: Option<&str>, text: &str) {
+        let Some(people) = self.watched.as_ref().map(|watched| watched.people.clone()) else { return };
+        if !people.keeps_transcripts() || text.is_empty() {
+            return;
+        }
+        let (session, subject) = (session.to_string(), self.who.subject.clone());
+        let (language, target, text) = (language.to_owned(), target.map(str::to_owned), text.to_owned());
+        tokio::spawn(async move {
+            let (session, subject, language) = (session.as_str(), subject.as_str(), language.as_str());
+            let (utterance, target, text) = (u64::from(utterance), target.as_deref(), text.as_str());
+            let said = Transcript { session, subject, utterance, language, target, text };
+            if people.keep_transcript(said).await.is_err() {
+                tracing::warn!(session, utterance, "a final text could not be kept in the database");
+            }
+        });
     }
 
     /// This much audio may come at once: what the client of a resumed session kept meanwhile.

@@ -181,6 +181,7 @@ impl Session {
             seen,
             event,
             unsaid: Vec::new(),
+            last_language: String::new(),
             torn: false,
             resumed: event > 0,
             settings_changed: true,

@@ -87,6 +87,7 @@ impl Session {
         }
         self.torn = false;
         for event in &events {
+            self.keep_text(&event.message);
             outbox.send(event).await?;
         }
         let closed = self.dispatch.take_closed();
@@ -94,6 +95,23 @@ impl Session {
             self.clean(&closed, Vec::new()).await;
         }
         Ok(())
+    }
+
+    /// Final texts go to the database, where the operator wants that.
+    fn keep_text(&mut self, message: &ServerMessage) {
+        match message {
+            ServerMessage::Caption(caption) if caption.is_final => {
+                let language = caption.language.as_str();
+                self.guest.keep_text(self.id, caption.utterance.0, language, None, &caption.committed);
+                language.clone_into(&mut self.last_language);
+            }
+            // Its caption went out before it.
+            ServerMessage::Translation(translation) if translation.is_final => {
+                let (utterance, target) = (translation.utterance.0, translation.target.as_str());
+                self.guest.keep_text(self.id, utterance, &self.last_language, Some(target), &translation.committed);
+            }
+            _ => {}
+        }
     }
 
     fn log(&self, events: &[Event]) -> Result<Vec<Publish>, End> {

@@ -63,12 +63,18 @@ impl People {
         Ok(self.inner.database.usage_of_day(day.unwrap_or(&today)).await?)
     }
 
+    /// Whether final texts are kept at all.
+    #[must_use]
+    pub fn keeps_transcripts(&self) -> bool {
+        self.inner.transcript_retention.is_some()
+    }
+
     /// Keeps a final text, if `TRANSCRIPT_RETENTION` says so; whether it did.
     ///
     /// # Errors
     /// [`Refused::Unavailable`].
     pub async fn keep_transcript(&self, said: Transcript<'_>) -> Result<bool, Refused> {
-        if self.inner.transcript_retention.is_none() {
+        if !self.keeps_transcripts() {
             return Ok(false);
         }
         self.inner.database.add_transcript(&name_by_time(), self.inner.clock.now(), said).await?;

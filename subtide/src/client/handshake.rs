@@ -20,16 +20,24 @@ use super::ClientError;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Connects to `url` (`ws://` or `wss://`) and asks for `subtide.v1`.
+/// Connects to `url` (`ws://` or `wss://`) and asks for `subtide.v1`. With the `resume_token` of a session it says which
+/// one goes on: that needs no second place.
 ///
 /// # Errors
 /// [`ClientError::Connect`], [`ClientError::Refused`], [`ClientError::Token`].
-pub(super) async fn connect(url: &str, token: Option<&SecretString>) -> Result<Socket, ClientError> {
+pub(super) async fn connect(
+    url: &str,
+    token: Option<&SecretString>,
+    resume_token: Option<&str>,
+) -> Result<Socket, ClientError> {
     // Two providers are linked in, and rustls guesses none; an error means that one was chosen already.
     rustls::crypto::ring::default_provider().install_default().ok();
     let unreachable = |source| ClientError::Connect { url: url.to_owned(), source: Box::new(source) };
     let mut request = url.into_client_request().map_err(unreachable)?;
-    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let session = resume_token.and_then(|token| token.split_once('.')).map(|(session, _)| session);
+    let offer = session.and_then(|session| HeaderValue::from_str(&format!("{SUBPROTOCOL}, resume.{session}")).ok());
+    let offer = offer.unwrap_or_else(|| HeaderValue::from_static(SUBPROTOCOL));
+    request.headers_mut().insert("sec-websocket-protocol", offer);
     if let Some(token) = token {
         let value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
         let mut value = value.map_err(|_| ClientError::Token)?;

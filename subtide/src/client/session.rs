@@ -87,7 +87,7 @@ impl Session {
     /// When the gateway is not there or does not let us in.
     pub async fn open(self) -> Result<(Uplink, Downlink), ClientError> {
         let token = self.credential.token(false).await?;
-        let socket = handshake::connect(&self.url, token.as_ref()).await?;
+        let socket = handshake::connect(&self.url, token.as_ref(), None).await?;
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (told, happenings) = mpsc::channel(HAPPENINGS);
         let (kept, backoff) = (Kept::new(self.start.audio), reconnect::backoff());

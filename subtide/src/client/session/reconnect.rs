@@ -94,9 +94,10 @@ impl Task {
     async fn attempt(&mut self, fresh: &mut bool) -> Attempt {
         let session = self.session.clone();
         let wants_fresh = *fresh;
+        let resume = self.hold.as_ref().map(|hold| hold.token.clone());
         let handshake = async move {
             let token = session.credential.token(wants_fresh).await?;
-            handshake::connect(&session.url, token.as_ref()).await
+            handshake::connect(&session.url, token.as_ref(), resume.as_deref()).await
         };
         match self.meanwhile(timeout(HANDSHAKE_PATIENCE, handshake)).await {
             Ok(Ok(socket)) => Attempt::Done(Box::new(socket)),
