@@ -74,6 +74,15 @@ impl RedisServer {
         self.port
     }
 
+    /// Sends a signal by name (`STOP`, `CONT`).
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{signal} of redis-server failed");
+    }
+
     /// Kills it without a chance to save anything (`SIGKILL`).
     ///
     /// # Panics

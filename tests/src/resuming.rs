@@ -41,6 +41,9 @@ pub struct Journal {
     pub error: Option<ErrorCode>,
 }
 
+/// What `cut` is asked with once `stop` was said.
+pub const AFTER_STOP: u64 = u64::MAX;
+
 /// Streams `pcm` (16 kHz mono s16le) in real time to the gateways at `urls`, one after the other at each disconnect, until
 /// all is said and answered. `cut` is asked before each frame whether to break the socket, given the frame's position in
 /// milliseconds.
@@ -157,7 +160,7 @@ impl Client<'_> {
                     } else {
                         Message::binary(frame.to_vec())
                     };
-                    if socket.send(message).await.is_err() {
+                    if socket.send(message).await.is_err() || stopped && cut(AFTER_STOP) {
                         return false;
                     }
                 }

@@ -9,7 +9,7 @@ use subtide::client;
 use tests::{
     figure::figure,
     redis_server::RedisServer,
-    resuming::{Faults, Journal, check, stream},
+    resuming::{AFTER_STOP, Faults, Journal, check, stream},
     session::{PATIENCE, start},
     speech::{demo, pcm, word_error_rate},
     stack::{Process, free_addr, in_process},
@@ -51,6 +51,36 @@ async fn a_socket_that_breaks_in_mid_word_costs_nothing() {
     let journal = stream(&[roles.url()], None, start(&["es"]), &speech, cut).await;
     nothing_lost(&journal, 5, &reference);
     roles.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_after_stop_gets_what_it_is_owed() {
+    let (roles, speech) = (in_process().await, speech());
+    let reference = undisturbed(roles.url(), &speech).await;
+    let mut left = 2;
+    let cut = |position| {
+        left -= usize::from(position == AFTER_STOP && left > 0);
+        position == AFTER_STOP && left > 0
+    };
+    // No whole number of milliseconds: nobody can tell where exactly the last sample was.
+    let journal = stream(&[roles.url()], None, start(&["es"]), &speech[..speech.len() - 10], cut).await;
+    nothing_lost(&journal, 1, &reference);
+    roles.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bus_that_stands_still_while_somebody_speaks_costs_nothing() {
+    let (pair, speech) = (Pair::spawn().await, speech());
+    let reference = undisturbed(pair.urls()[0].clone(), &speech).await;
+    let urls = pair.urls();
+    let client = tokio::spawn(async move { stream(&urls, None, start(&["es"]), &speech, |_| false).await });
+    sleep(Duration::from_secs(4)).await;
+    pair.redis.signal("STOP");
+    // Longer than a session waits for it.
+    sleep(Duration::from_secs(14)).await;
+    pair.redis.signal("CONT");
+    let journal = client.await.unwrap();
+    nothing_lost(&journal, journal.outages.len(), &reference);
 }
 
 #[tokio::test]
