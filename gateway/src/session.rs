@@ -75,6 +75,7 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: 
         () = shutdown.cancelled() => Err(End::Ended(EndReason::Draining)),
         started = wait_for_start(&mut frames) => started,
     };
+    let resuming = started.as_ref().is_ok_and(|start| start.resume.is_some());
     let end = match started {
         Ok(start) => match begin(start, guest, context, &outbox).await {
             Ok(begun) => session.insert(begun).live(&mut frames, &outbox, shutdown).await,
@@ -82,9 +83,10 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: 
         },
         Err(end) => end,
     };
-    let newest = session.as_ref().map_or(0, |session| session.event);
+    // What refuses a resume is no event of the session.
+    let number = session.as_ref().map_or(u64::from(!resuming), |session| session.event + 1);
     // The client is told first, for what follows may wait for a bus that is away.
-    part(&end, newest, outbox, &metrics).await;
+    part(&end, number, outbox, &metrics).await;
     if let Some(session) = &mut session {
         session.leave(&end).await;
     }
@@ -96,8 +98,8 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: 
     }
 }
 
-/// Tells the client why it ends, and closes. `newest`: number of the newest event so far.
-async fn part(end: &End, newest: u64, outbox: Outbox, metrics: &Metrics) {
+/// Tells the client why it ends, and closes. An `error` bears `number`.
+async fn part(end: &End, number: u64, outbox: Outbox, metrics: &Metrics) {
     match end {
         End::Gone => outbox.close(1001, "").await,
         End::Ended(EndReason::Stopped) => outbox.close(1000, "").await,
@@ -109,7 +111,7 @@ async fn part(end: &End, newest: u64, outbox: Outbox, metrics: &Metrics) {
             let retry_after_ms = code.retryable().then_some(1000);
             let (message, retryable) = (message.clone(), code.retryable());
             let error = WireError { code: *code, message, retryable, retry_after_ms, trace_id };
-            if outbox.send(&Event { event: newest + 1, message: ServerMessage::Error(error) }).await.is_err() {
+            if outbox.send(&Event { event: number, message: ServerMessage::Error(error) }).await.is_err() {
                 tracing::debug!("the client was gone before it could be told");
             }
             outbox.close(code.close_code(), "see the error event before this").await;

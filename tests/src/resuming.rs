@@ -100,7 +100,8 @@ impl Client<'_> {
             request.headers_mut().insert("authorization", value);
         }
         let (mut socket, _) = timeout(Duration::from_secs(5), connect_async(request)).await.ok()?.ok()?;
-        let last_event = self.journal.events.last().map_or(0, |event| event.event);
+        let last_event =
+            self.journal.events.iter().rev().map(|event| event.event).find(|number| *number > 0).unwrap_or(0);
         let resume = self.resume.clone().map(|token| Resume { token, last_event });
         let start = ClientMessage::Start(Start { resume, ..self.start.clone() });
         socket.send(Message::text(serde_json::to_string(&start).unwrap_or_default())).await.ok()?;
@@ -199,7 +200,8 @@ pub fn check(journal: &Journal, targets: &[&str]) -> (Faults, Vec<String>) {
     let mut committed: BTreeMap<(String, UtteranceId), String> = BTreeMap::new();
     let mut captions = BTreeMap::new();
     let mut last = 0;
-    for event in &journal.events {
+    // What refused a resume is none of the session's.
+    for event in journal.events.iter().filter(|event| event.event > 0) {
         faults.unordered += usize::from(event.event <= last);
         last = event.event;
         let (lane, utterance, text, is_final) = match &event.message {
