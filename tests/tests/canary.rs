@@ -135,7 +135,11 @@ async fn no_secret_is_where_it_must_not_be() {
     let next: Value = next.send().await.unwrap().json().await.unwrap();
     known["refreshed access token"] = next["access_token"].clone();
     known["next refresh token"] = next["refresh_token"].clone();
-    let ticket = house.http.post(house.address("/v1/ticket")).bearer_auth(known["access token"].as_str().unwrap());
+    let ticket = house
+        .http
+        .post(house.address("/v1/ticket"))
+        .header("origin", house.address(""))
+        .bearer_auth(known["access token"].as_str().unwrap());
     known["ticket"] = ticket.send().await.unwrap().json::<Value>().await.unwrap()["ticket"].clone();
     let (access, renewed) =
         (known["access token"].as_str().unwrap(), known["refreshed access token"].as_str().unwrap());
