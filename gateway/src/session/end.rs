@@ -13,6 +13,9 @@ use shared::{
 
 use crate::socket::Gone;
 
+/// Bytes of a client's own word that an error may say again.
+const MAX_REPEATED: usize = 32;
+
 /// How a session ends.
 pub(super) enum End {
     /// In order, with `ended`.
@@ -64,8 +67,23 @@ impl From<Gone> for End {
 }
 
 pub(super) fn parse(text: &str) -> Result<ClientMessage, End> {
-    serde_json::from_str(text)
-        .map_err(|error| End::Error(ErrorCode::BadMessage, format!("the message cannot be read: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        let fault = unrepeated(error.to_string());
+        End::Error(ErrorCode::BadMessage, format!("the message cannot be read: {fault}"))
+    })
+}
+
+/// A parser's fault without what the client wrote, where that is longer than a name: a mistyped name is worth saying again, a
+/// token or a sentence that came to stand in the wrong place is not.
+fn unrepeated(mut fault: String) -> String {
+    for (open, closes) in [("`", ["`, expected", "`, there are no"]), ("string \"", ["\", expected", "\" at line"])] {
+        let Some(begin) = fault.find(open).map(|at| at + open.len()) else { continue };
+        let ends = closes.iter().filter_map(|close| fault[begin..].rfind(close)).max();
+        if let Some(end) = ends.filter(|length| *length > MAX_REPEATED).map(|length| begin + length) {
+            fault.replace_range(begin..end, "…");
+        }
+    }
+    fault
 }
 
 pub(super) fn check_targets(count: usize) -> Result<(), End> {
@@ -130,5 +148,33 @@ mod tests {
         let Err(end) = parse(r#"{"type":"stop","secret":1}"#) else { panic!("an unknown field was accepted") };
         assert!(!format!("{end:?}").contains("secret"));
         assert!(matches!(end, End::Error(ErrorCode::BadMessage, message) if message.contains("secret")));
+    }
+
+    fn fault(text: &str) -> String {
+        match parse(text) {
+            Err(End::Error(ErrorCode::BadMessage, message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mistyped_name_is_said_again_and_nothing_longer() {
+        assert!(fault(r#"{"type":"shout"}"#).contains("`shout`"));
+        assert!(fault(r#"{"type":"stop","volume":3}"#).contains("`volume`"));
+        let secret = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJl";
+        let words = r#"what was said in this room, and \"nobody\" else `, expected may hear"#;
+        for long in [secret, words] {
+            for text in [
+                format!(r#"{{"type":"{long}"}}"#),
+                format!(r#"{{"type":"stop","{long}":1}}"#),
+                format!(r#"{{"type":"start","{long}":1}}"#),
+                format!(r#"{{"type":"start","audio":{{"encoding":"{long}","sample_rate":16000,"channels":1}}}}"#),
+                format!(r#"{{"type":"start","audio":"{long}"}}"#),
+                format!(r#"{{"type":"start","audio":{{"encoding":"pcm_s16le","sample_rate":"{long}","channels":1}}}}"#),
+            ] {
+                let said = fault(&text);
+                assert!(!said.contains("c2lnbmF0") && !said.contains("nobody"), "{said}");
+            }
+        }
     }
 }
