@@ -75,10 +75,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_granted_comes_at_once_and_pauses_are_not_saved_up() {
+    async fn what_is_granted_comes_at_once_instead_of_a_burst_and_pauses_are_not_saved_up() {
         let mut pace = Pace::new();
         pace.grant(Duration::from_secs(60));
-        assert!(time_for(&mut pace, 70).await < 0.1);
+        assert!(time_for(&mut pace, 60).await < 0.1);
+        assert!(time_for(&mut pace, 10).await > 7.0, "who comes back has no burst besides");
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert!(time_for(&mut pace, 10).await < 0.1);
         assert!(time_for(&mut pace, 10).await > 7.0, "an hour of silence is no more than one burst");
