@@ -27,8 +27,8 @@ use crate::{
 
 /// A key signs for so long.
 pub const ROTATE_AFTER: Duration = Duration::from_secs(90 * 24 * 3600);
-/// A key is published for so long before it signs: as long as others may cache our key set.
-/// (300 s), and a gateway what it read from the database ([`BELIEVED`]), and a reserve.
+/// A key is published for so long before it signs: as long as others may cache our key set (300 s) and a gateway believes
+/// what it read from the database (60 s), and a reserve.
 pub const PUBLISH_BEFORE: Duration = Duration::from_secs(300 + BELIEVED + 30);
 /// What was read from the database is believed for so long: the time in which a dropped key is out of use everywhere.
 const BELIEVED: u64 = 60;

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::{ADDRESS, Place, ana};
-use crate::{People, Refused, signing::KeyState};
+use crate::{
+    People, Refused,
+    signing::{KeyState, PUBLISH_BEFORE},
+};
 
 fn kid_of(token: &str) -> String {
     jsonwebtoken::decode_header(token).unwrap().kid.unwrap()
@@ -54,7 +57,7 @@ async fn a_key_is_published_before_it_signs_and_verifies_after_it_did() {
     assert_eq!(people.rotate_signing_key().await.unwrap(), next, "one waits already");
     let states = async || people.signing_keys().await.unwrap().iter().map(|key| key.state).collect::<Vec<_>>();
     assert_eq!(states().await, [KeyState::Next, KeyState::Current]);
-    place.pass(290);
+    place.pass(PUBLISH_BEFORE.as_secs() - 10);
     assert_eq!(kid_of(&token(&people).await), kid_of(&first), "it signs before every cache knows it");
     assert_eq!(published(&people).await.len(), 2);
     place.pass(20);
@@ -78,7 +81,7 @@ async fn a_key_is_rotated_after_ninety_days_by_itself() {
     place.pass(24 * 3600);
     let at_the_change = token(&people).await;
     assert_eq!((kid_of(&at_the_change), published(&people).await.len()), (kid_of(&first), 2));
-    place.pass(301);
+    place.pass(PUBLISH_BEFORE.as_secs() + 1);
     assert_ne!(kid_of(&token(&people).await), kid_of(&first));
     people.verify(&at_the_change).await.unwrap();
 }
