@@ -142,6 +142,23 @@ struct Open {
     committed: u64,
 }
 
+impl Open {
+    /// Takes in the frame that ends at `now`; for how many samples nobody has spoken since.
+    fn hear(&mut self, now: u64, probability: f32) -> u64 {
+        let likely = probability >= STILL_SPEECH;
+        // One lone frame is a flicker of the detector, not speech that resumes.
+        if likely && self.flicker {
+            self.last_speech = now;
+        }
+        self.flicker = likely;
+        let silent_for = now - self.last_speech;
+        if silent_for < TRAILING_SAMPLES {
+            self.heard.hear(probability);
+        }
+        silent_for
+    }
+}
+
 impl Segmenter {
     /// For a session that begins: sample 0, utterance 1.
     #[must_use]
@@ -258,16 +275,7 @@ impl Segmenter {
             }
             return;
         };
-        let likely = probability >= STILL_SPEECH;
-        // One lone frame is a flicker of the detector, not speech that resumes.
-        if likely && open.flicker {
-            open.last_speech = now;
-        }
-        open.flicker = likely;
-        let silent_for = now - open.last_speech;
-        if silent_for < TRAILING_SAMPLES {
-            open.heard.hear(probability);
-        }
+        let silent_for = open.hear(now, probability);
         self.cut_to_length(out);
         if silent_for >= self.silence {
             self.end(EndReason::Silence, out);

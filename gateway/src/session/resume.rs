@@ -8,7 +8,7 @@ use shared::{
     bus::{Effects, Entry, EntryId, Guard, Publish, StateWrite},
     ids::{SessionId, UtteranceId},
     jobs::{self, SESSION_TTL, SessionEvent},
-    wire::{ErrorCode, Event, Limits, MAX_MESSAGE_BYTES, MAX_TARGETS, Resume, ServerMessage, Start},
+    wire::{AudioFormat, ErrorCode, Event, Limits, MAX_MESSAGE_BYTES, MAX_TARGETS, Resume, ServerMessage, Start},
 };
 
 use super::{
@@ -61,8 +61,7 @@ impl Session {
         check_glossary(&start.glossary)?;
         let (id, owner) = (SessionId::random(), fresh_owner());
         let token = ResumeToken::random(id);
-        let audio = Audio::new(&context.config, start.audio, Beginning::fresh());
-        let audio = audio.map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
+        let audio = audio(&context, start.audio, Beginning::fresh())?;
         let founding = Founding {
             subject: guest.who().subject.clone(),
             secret_hash: token.secret_hash(),
@@ -136,8 +135,7 @@ impl Session {
             next: UtteranceId(progress.utterances + 1),
             open: open.map(|(utterance, start_ms, (samples, _))| (utterance, start_ms, samples)),
         };
-        let audio = Audio::new(&context.config, start.audio, beginning);
-        let audio = audio.map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
+        let audio = audio(&context, start.audio, beginning)?;
         let missed = read_log(&context, id, resume.last_event).await?;
         let parts = Parts {
             id,
@@ -212,6 +210,10 @@ impl Session {
         let (session, audio_ms) = (self.id, self.audio.received_ms());
         ServerMessage::Started { session, resume_token: self.token.text(), resumed, audio_ms, limits }
     }
+}
+
+fn audio(context: &Context, format: AudioFormat, beginning: Beginning) -> Result<Audio, End> {
+    Audio::new(&context.config, format, beginning).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))
 }
 
 fn conditions(context: &Context, founding: &Founding) -> Conditions {

@@ -137,11 +137,11 @@ impl Session {
         };
         let view = StateView { founding: &self.founding, progress, dispatch: self.dispatch.memory() };
         let state = jobs::encode(&view).map_err(|e| unwritable(&e))?;
-        let settings = jobs::encode(self.dispatch.settings()).map_err(|e| unwritable(&e))?;
         let write = |key, value| StateWrite { key, value, ttl };
         let mut writes =
             vec![write(jobs::session_key(self.id), state), write(jobs::owner_key(self.id), self.owner.clone())];
         if self.settings_unwritten || ttl != SESSION_TTL || self.last_settings.elapsed() > SESSION_TTL / 3 {
+            let settings = jobs::encode(self.dispatch.settings()).map_err(|e| unwritable(&e))?;
             writes.push(write(jobs::settings_key(self.id), settings));
             (self.settings_unwritten, self.last_settings) = (false, Instant::now());
         }

@@ -2,7 +2,7 @@
 
 use shared::ids::UtteranceId;
 
-use super::{Frames, KEEP_SAMPLES, Open, STILL_SPEECH, Segmenter, TRAILING_SAMPLES};
+use super::{Frames, KEEP_SAMPLES, Open, Segmenter, TRAILING_SAMPLES};
 
 impl Segmenter {
     /// Goes on within `utterance`, which began at sample `start` and of which `audio` was handed out: all of it up to this
@@ -16,14 +16,7 @@ impl Segmenter {
         for frame in audio.chunks_exact(self.frame_samples) {
             now += frame.len() as u64;
             let probability = self.detector.speech_probability(frame);
-            let likely = probability >= STILL_SPEECH;
-            if likely && open.flicker {
-                open.last_speech = now;
-            }
-            open.flicker = likely;
-            if now - open.last_speech < TRAILING_SAMPLES {
-                open.heard.hear(probability);
-            }
+            open.hear(now, probability);
         }
         // What was handed out belongs to the utterance, so speech was no longer ago than the trailing silence.
         open.last_speech = open.last_speech.max(position.saturating_sub(TRAILING_SAMPLES));
