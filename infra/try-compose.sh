@@ -97,7 +97,7 @@ mkdir -p "$work/context/bin" "$work/context/models" "$work/context/web-ui"
 install -t "$work/context/bin" "$bin"/{gateway,stt-worker,translation-worker,subtide}
 strip --strip-debug "$work"/context/bin/* || echo "not stripped"
 cp -r "$models"/demo-* "$work/context/models/"
-cp "$root"/web-ui/*.{html,css,js,svg} "$work/context/web-ui/"
+cp -r "$root"/web-ui/page/. "$work/context/web-ui/"
 docker build -q -f "$here/Dockerfile.prebuilt" -t "$SUBTIDE_IMAGE" "$work/context"
 
 say "up, with 3 stt-workers and 2 translation-workers"

@@ -166,9 +166,9 @@ impl GatewayConfig {
     }
 }
 
-/// `web-ui` beside the working directory, when the program runs from a checkout.
+/// `web-ui/page` beside the working directory, when the program runs from a checkout.
 fn default_web_ui() -> Option<PathBuf> {
-    let beside = PathBuf::from("web-ui");
+    let beside = PathBuf::from("web-ui/page");
     beside.join("index.html").is_file().then_some(beside)
 }
 

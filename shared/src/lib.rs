@@ -6,13 +6,14 @@
 //! - [`language`]: BCP-47 tags
 //! - [`wire`]: the client protocol, `subtide.v1`
 //! - [`agreement`]: which words of a hypothesis may become committed text
+//! - [`backoff`], behind a feature of its name: how a program tries again
 //!
 //! Behind the feature `service`, for the server roles:
 //! - [`jobs`]: what travels on the bus between the roles
 //! - [`bus`]: the only code that knows Redis, and its in-process twin
 //! - [`config`]: the only code that reads the environment
 //! - [`telemetry`]: logs; [`health`]: `/livez`, `/readyz`, `/metrics`
-//! - [`shutdown`], [`backoff`]: how a service stops, and how it tries again
+//! - [`shutdown`]: how a service stops
 //! - [`consumer`]: the loop in which a worker takes jobs and answers for each
 //! - [`role_process`]: what stands around a role that is a process of its own
 //! - [`models`]: where models lie on disk
@@ -25,7 +26,7 @@ pub mod ids;
 pub mod language;
 pub mod wire;
 
-#[cfg(feature = "service")]
+#[cfg(feature = "backoff")]
 pub mod backoff;
 #[cfg(feature = "service")]
 pub mod bus;

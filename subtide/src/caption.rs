@@ -1,7 +1,12 @@
 //! `subtide caption FILE|-`: captions and translations of a recording, as fast as the models go.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use client::{
+    ClientError, Credential, Downlink, Happening, Session, Uplink,
+    sign_in::{Server, SignedIn},
+    transcript::Transcript,
+};
 use shared::{
     config::Env,
     language::{Language, Source},
@@ -11,11 +16,9 @@ use shared::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    client::{ClientError, Credential, Downlink, Happening, Session, Uplink},
     recording::{Recording, RecordingError},
     roles::{Roles, Settings},
-    sign_in::RefreshFile,
-    transcript::Transcript,
+    sign_in::TokenFile,
 };
 
 /// Pieces decoded ahead of what was sent; when it is full, decoding waits.
@@ -60,7 +63,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             let token = env.secret("SUBTIDE_TOKEN");
             env.finish()?;
             let credential = match &options.token_file {
-                Some(file) => RefreshFile::of_stream(url, file.clone())?.into(),
+                Some(file) => SignedIn::new(Server::of_stream(url)?, Arc::new(TokenFile(file.clone()))).into(),
                 None => Credential::from(token),
             };
             (url.clone(), credential, None)

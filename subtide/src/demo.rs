@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use client::{Receiver, Sender, transcript::Transcript};
 use gateway::config::DEFAULT_BIND;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -28,11 +29,9 @@ use tokio::{
 use self::latency::Latencies;
 use crate::{
     caption::print_line,
-    client::{self, Receiver, Sender},
     recording::Recording,
     roles::{Roles, Settings},
     screen::Screen,
-    transcript::Transcript,
 };
 
 /// How much a microphone gathers before it is sent.

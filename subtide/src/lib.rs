@@ -2,16 +2,14 @@
 //!
 //! # Layout
 //! - [`roles`]: gateway and workers on one bus in this process
-//! - [`client`]: a client of the gateway, over a real WebSocket, as any other
-//! - [`recording`]: sound files to PCM; [`transcript`]: events to lines; [`screen`]: lines in a terminal
+//! - [`recording`]: sound files to PCM; [`screen`]: lines in a terminal
 //! - the commands: [`demo`], [`serve`], [`caption`], [`sign_in`], [`models`], [`bench`], [`admin`], [`dev_cert`]
 //!
-//! Absent on purpose: a short cut. `demo` and `caption` speak to the gateway through a socket like everybody else.
+//! Absent on purpose: a short cut. `demo` and `caption` speak to the gateway through a socket and the crate `client` like everybody else.
 
 pub mod admin;
 pub mod bench;
 pub mod caption;
-pub mod client;
 pub mod demo;
 pub mod dev_cert;
 pub mod models;
@@ -20,4 +18,3 @@ pub mod roles;
 pub mod screen;
 pub mod serve;
 pub mod sign_in;
-pub mod transcript;

@@ -10,7 +10,7 @@ use crossterm::{
 };
 use shared::language::Language;
 
-use crate::transcript::{Transcript, Utterance};
+use client::transcript::{Transcript, Utterance};
 
 /// Width to draw for when the terminal does not say.
 const DEFAULT_COLUMNS: usize = 80;

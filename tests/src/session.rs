@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use client::{Receiver, Sender};
 use shared::{
     ids::UtteranceId,
     language::Language,
     wire::{AudioFormat, ClientMessage, Encoding, Event, ServerMessage, Start},
 };
-use subtide::client::{self, Receiver, Sender};
 use tokio::time::{sleep, timeout};
 
 /// No answer of a small model takes so long, even on a busy machine.

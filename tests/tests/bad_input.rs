@@ -7,7 +7,6 @@ use std::{process::Output, time::Duration};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use shared::wire::{ClientMessage, Event, ServerMessage};
-use subtide::client;
 use tests::{
     session::{PATIENCE, check, collect, start, stream},
     speech::{demo, pcm},

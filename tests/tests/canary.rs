@@ -10,6 +10,7 @@ mod search;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use client::{Credential, Happening, Session};
 use house::House;
 use search::{Artefacts, Secrets};
 use serde_json::{Value, json};
@@ -17,7 +18,6 @@ use shared::{
     config::SecretString,
     wire::{ClientMessage, ServerMessage},
 };
-use subtide::client::{Credential, Happening, Session};
 use tests::{
     figure::figure,
     session::{PATIENCE, start},

@@ -8,12 +8,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use client::{Receiver, Sender};
 use identity::{Clock, IdentityConfig, People, ProviderIdentity, Tokens};
 use shared::{
     bus::RedisBus,
     wire::{ClientMessage, ErrorCode, Resume, ServerMessage, Start},
 };
-use subtide::client::{self, Receiver, Sender};
 use tempfile::TempDir;
 use tests::{
     figure::figure,

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use shared::wire::{ClientMessage, ErrorCode, Resume, ServerMessage};
-use subtide::client;
 use tests::{
     figure::figure,
     redis_server::RedisServer,

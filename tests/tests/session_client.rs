@@ -4,8 +4,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use client::{Credential, Happening, Session};
 use shared::wire::{ClientMessage, ServerMessage};
-use subtide::client::{Credential, Happening, Session};
 use tests::{
     session::{PATIENCE, start},
     speech::{demo, pcm},

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use client::Sender;
 use shared::wire::{ClientMessage, GlossaryTerm, ServerMessage};
-use subtide::client::{self, Sender};
 use tests::{
     session::{check, collect, start},
     speech::{demo, pcm},

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { Captions } from '../captions.js';
+import { Captions } from '../page/captions/captions.js';
 
-/** @import { ServerEvent } from '../protocol.js' */
-/** @import { Line } from '../lines.js' */
+/** @import { ServerEvent } from '../page/link/protocol.js' */
+/** @import { Line } from '../page/captions/lines.js' */
 
 const folder = new URL('../vectors/', import.meta.url);
 const vectors = readdirSync(folder)

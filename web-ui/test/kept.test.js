@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Kept } from '../kept.js';
-import { Retry, sequelOf } from '../retry.js';
+import { Kept } from '../page/link/kept.js';
+import { Retry, sequelOf } from '../page/link/retry.js';
 
 /** A byte pair a millisecond. */
 const FORMAT = { sample_rate: 1000, channels: /** @type {const} */ (1) };
@@ -68,7 +68,7 @@ test('only what another connection can mend is tried again', () => {
   for (const code of [1000, 1008, 1009, 4400, 4403, 4408, 4409, 4429, 4440]) assert.equal(sequelOf(code, null), 'end', String(code));
   assert.equal(sequelOf(4410, null), 'anew');
   assert.equal(sequelOf(4401, null), 'renew');
-  /** @param {import('../protocol.js').ErrorCode} code @param {boolean} retryable */
+  /** @param {import('../page/link/protocol.js').ErrorCode} code @param {boolean} retryable */
   const error = (code, retryable) => sequelOf(0, { type: 'error', code, message: '', retryable, trace_id: '' });
   assert.equal(error('unavailable', true), 'again');
   assert.equal(error('unavailable', false), 'end');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { AudioClock, Latency } from '../latency.js';
+import { AudioClock, Latency } from '../page/captions/latency.js';
 
 test('audio is found between the marks of its frame', () => {
   const clock = new AudioClock();

@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-/** @import { Closed, Door } from '../link.js' */
-/** @import { ServerEvent, StartMessage } from '../protocol.js' */
+/** @import { Closed, Door } from '../page/link/link.js' */
+/** @import { ServerEvent, StartMessage } from '../page/link/protocol.js' */
 
 const ws = await import('ws').catch(() => null);
 const skip = ws ? false : 'the packages are not there: npm ci';
 if (ws) Object.assign(globalThis, { WebSocket: ws.WebSocket });
-const { Link } = await import('../link.js');
-const { SignIn } = await import('../sign-in.js');
+const { Link } = await import('../page/link/link.js');
+const { SignIn } = await import('../page/people/sign-in.js');
 
 /** @type {StartMessage} */
 const START = { type: 'start', audio: { encoding: 'pcm_s16le', sample_rate: 16000, channels: 1 }, source: 'en', targets: ['es'] };

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DoorError } from '../door.js';
-import { SignIn } from '../sign-in.js';
+import { DoorError } from '../page/link/door.js';
+import { SignIn } from '../page/people/sign-in.js';
 
 /** @param {number} status @param {object} [body] @param {Record<string, string>} [headers] */
 const json = (status, body = {}, headers = {}) => new Response(JSON.stringify(body), { status, headers });

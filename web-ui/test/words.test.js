@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { nameOf, parseTag } from '../languages.js';
-import { clock, closedMessage, gapText, noticeMessage } from '../messages.js';
+import { nameOf, parseTag } from '../page/words/languages.js';
+import { clock, closedMessage, gapText, noticeMessage } from '../page/words/messages.js';
 
 test('tags are put into canonical case and nonsense is refused', () => {
   assert.equal(parseTag(' PT-br '), 'pt-BR');

@@ -7,6 +7,21 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use client::sign_in::RefreshStore;
+
+/// A file as the place of a refresh token.
+#[derive(Debug, Clone)]
+pub struct TokenFile(pub PathBuf);
+
+impl RefreshStore for TokenFile {
+    fn read(&self) -> anyhow::Result<String> {
+        read(&self.0)
+    }
+
+    fn write(&self, token: &str) -> anyhow::Result<()> {
+        write(&self.0, token)
+    }
+}
 
 /// The refresh token in `file`.
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {

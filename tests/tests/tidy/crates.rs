@@ -7,21 +7,26 @@ use serde_json::Value;
 use super::{checkout::root, none};
 
 /// A crate of the workspace, and the others of it that it may use outside its tests.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("shared", &[]),
+    ("capture", &[]),
+    ("client", &["shared"]),
     ("kernels", &[]),
     ("inference", &["kernels"]),
     ("identity", &["shared"]),
     ("gateway", &["shared", "identity"]),
     ("stt-worker", &["shared", "inference"]),
     ("translation-worker", &["shared", "inference"]),
-    ("subtide", &["shared", "inference", "identity", "gateway", "stt-worker", "translation-worker"]),
-    ("tests", &["shared", "inference", "identity", "gateway", "stt-worker", "translation-worker", "subtide"]),
+    ("subtide", &["shared", "client", "inference", "identity", "gateway", "stt-worker", "translation-worker"]),
+    ("tests", &["shared", "client", "inference", "identity", "gateway", "stt-worker", "translation-worker", "subtide"]),
+    // `subtide` only behind its feature `local`: everything in one process, with no server.
+    ("desktop-client", &["shared", "capture", "client", "subtide"]),
     ("xtask", &[]),
 ];
 
 /// A crate from outside, the crates that may use it, and why no other may. Tests may use more: `TESTS`.
-const OWNERS: [(&str, &[&str], &str); 12] = [
+const OWNERS: [(&str, &[&str], &str); 13] = [
+    ("cpal", &["capture"], "only capture knows sound devices"),
     ("redis", &["shared"], "only shared::bus knows Redis"),
     ("candle-core", &["inference"], "only inference knows candle"),
     ("candle-nn", &["inference"], "only inference knows candle"),
@@ -32,8 +37,12 @@ const OWNERS: [(&str, &[&str], &str); 12] = [
     ("sqlx", &["identity"], "only identity knows the database"),
     ("webrtc-vad", &["gateway"], "the gateway cuts utterances"),
     ("earshot", &["gateway"], "the gateway cuts utterances"),
-    ("tokio-tungstenite", &["subtide"], "a worker never sees a socket"),
-    ("reqwest", &["identity", "subtide"], "only sign-in and `subtide models pull` open connections to the outside"),
+    ("tokio-tungstenite", &["client"], "a worker never sees a socket"),
+    (
+        "reqwest",
+        &["identity", "client", "subtide"],
+        "only sign-in and `subtide models pull` open connections to the outside",
+    ),
 ];
 const TESTS: &str = "tests";
 

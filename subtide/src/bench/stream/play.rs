@@ -18,7 +18,7 @@ use super::{
     corpus::{Loaded, Reference},
     view::Arrival,
 };
-use crate::client::{Credential, Downlink, Happening, Session, Uplink};
+use client::{Credential, Downlink, Happening, Session, Uplink};
 
 /// How much a microphone gathers before it is sent.
 const FRAME: Duration = Duration::from_millis(50);

@@ -1,0 +1,4 @@
+//! Tauri's own: the configuration and the permissions become code.
+fn main() {
+    tauri_build::build();
+}

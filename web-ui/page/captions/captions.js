@@ -1,0 +1,223 @@
+/**
+ * From events to the lines to draw. No DOM, no clock, no network: the same events give the same lines, whatever order
+ * they come in and however often they are repeated. Of two events about the same text the better one stays (a final
+ * beats a partial, then the higher revision); everything else is keyed by what it says.
+ *
+ * @import { Gap, Limits, ServerEvent } from '../link/protocol.js'
+ * @import { Line, Utterance } from './lines.js'
+ */
+
+import { gapLine, inOrder, speechLine, supersedes } from './lines.js';
+
+/** The oldest lines go when there are more (some two hours of steady talk); `forgotten` counts them. */
+const MAX_LINES = 2000;
+/** The oldest notices go when there are more. */
+const MAX_NOTICES = 20;
+
+/**
+ * @typedef {object} Notice Something a person should know.
+ * @property {string} key
+ * @property {'warning' | 'error' | 'ended'} kind
+ * @property {string} code
+ * @property {string} message In the server's words; empty for `ended`.
+ * @property {boolean} retryable
+ * @property {number} retryAfterMs 0 when the server did not say.
+ * @property {string} traceId
+ */
+
+export class Captions {
+  /** @type {Map<string, Utterance>} */
+  #utterances = new Map();
+  /** @type {Map<string, { run: number, gap: Gap }>} */
+  #gaps = new Map();
+  /** @type {Map<string, Notice>} */
+  #notices = new Map();
+  /** @type {readonly string[]} */
+  #targets = [];
+  #run = -1;
+  #over = true;
+  #lagEvent = 0;
+
+  /** Name of the newest session; empty before the first. */
+  session = '';
+  /** Secret that lets this client go on with the session. */
+  resumeToken = '';
+  /** @type {Limits | null} */
+  limits = null;
+  /** Highest event number seen in this session. */
+  lastEvent = 0;
+  /** All audio up to here is safe on the server, milliseconds. */
+  ackedMs = 0;
+  /** How far captions are behind, milliseconds; 0 when they are not. */
+  behindMs = 0;
+  /** Lines dropped because there were too many. */
+  forgotten = 0;
+
+  /**
+   * Targets that lines begun from now on wait for.
+   * @param {readonly string[]} targets
+   */
+  expect(targets) {
+    this.#targets = [...targets];
+  }
+
+  /**
+   * Takes in one event. A type this page does not know is left alone: newer servers may say more.
+   * @param {ServerEvent} event
+   * @returns {boolean} whether what is drawn may have changed
+   */
+  apply(event) {
+    const changed = this.#take(event);
+    this.lastEvent = Math.max(this.lastEvent, event.event);
+    return changed;
+  }
+
+  /** The link is gone: nothing more comes for what is still unfinished. */
+  close() {
+    this.#over = true;
+    this.behindMs = 0;
+  }
+
+  /**
+   * The session was lost; the next one begins `untilMs` after the first sample of this one.
+   * @param {number} untilMs
+   */
+  breakOff(untilMs) {
+    const mine = [...this.#utterances.values()].filter(({ run }) => run === this.#run);
+    const open = mine.filter(({ caption, lost }) => !lost && !caption?.final).map(({ caption, startMs }) => caption?.start_ms ?? startMs);
+    const ends = mine.map(({ caption, endMs }) => Math.max(endMs, caption?.end_ms ?? 0));
+    const from_ms = open.length ? Math.min(...open) : Math.max(0, ...ends);
+    /** @type {Gap} */
+    const gap = { type: 'gap', from_ms, to_ms: Math.max(from_ms, untilMs), reason: 'not_resumed' };
+    this.#gaps.set(`${this.#run}:gap:${from_ms}:not_resumed`, { run: this.#run, gap });
+    this.close();
+  }
+
+  /** @returns {Notice[]} newest last */
+  notices() {
+    return [...this.#notices.values()];
+  }
+
+  /** @returns {Line[]} in the order of speech */
+  lines() {
+    /** @type {Line[]} */
+    const lines = [];
+    for (const [key, utterance] of this.#utterances) {
+      const line = speechLine(key, utterance, this.#over || utterance.run !== this.#run);
+      if (line) lines.push(line);
+    }
+    for (const [key, { run, gap }] of this.#gaps) lines.push(gapLine(key, run, gap));
+    return lines.sort(inOrder);
+  }
+
+  /**
+   * End of the audio that a revision of an utterance of this session was heard in.
+   * @param {number} utterance
+   * @param {number} revision
+   * @returns {number | null} milliseconds, or null when another revision is held
+   */
+  endOf(utterance, revision) {
+    const caption = this.#utterances.get(`${this.#run}:${utterance}`)?.caption;
+    return caption?.revision === revision ? caption.end_ms : null;
+  }
+
+  /** @param {ServerEvent} event @returns {boolean} */
+  #take(event) {
+    switch (event.type) {
+      case 'started': {
+        const fresh = event.session !== this.session;
+        if (fresh) this.#begin();
+        if (fresh || event.event > this.lastEvent) this.#over = false;
+        this.session = event.session;
+        this.resumeToken = event.resume_token;
+        this.limits = event.limits;
+        return true;
+      }
+      case 'speech_started':
+        this.#utterance(event.utterance).startMs = event.start_ms;
+        return true;
+      case 'speech_ended':
+        this.#utterance(event.utterance).endMs = event.end_ms;
+        return true;
+      case 'caption': {
+        const utterance = this.#utterance(event.utterance);
+        if (!supersedes(utterance.caption, event)) return false;
+        utterance.caption = event;
+        return true;
+      }
+      case 'translation': {
+        const { translations } = this.#utterance(event.utterance);
+        if (!supersedes(translations.get(event.target), event)) return false;
+        translations.set(event.target, event);
+        return true;
+      }
+      case 'gap': {
+        this.#gaps.set(`${this.#run}:gap:${event.from_ms}:${event.to_ms}:${event.reason}`, { run: this.#run, gap: event });
+        if (event.utterance !== undefined) this.#utterance(event.utterance).lost = true;
+        shrink(this.#gaps, MAX_LINES);
+        return true;
+      }
+      case 'lag':
+        if (event.event < this.#lagEvent) return false;
+        this.#lagEvent = event.event;
+        this.behindMs = event.behind_ms;
+        return true;
+      case 'ack':
+        this.ackedMs = Math.max(this.ackedMs, event.audio_ms);
+        return false;
+      case 'warning':
+        return this.#note(event.event, { kind: 'warning', code: event.code, message: event.message });
+      case 'error': {
+        const { code, message, retryable, retry_after_ms: retryAfterMs = 0, trace_id: traceId } = event;
+        return this.#note(event.event, { kind: 'error', code, message, retryable, retryAfterMs, traceId });
+      }
+      case 'ended':
+        this.close();
+        // `stopped` is what the reader asked for, and needs no telling.
+        return event.reason === 'stopped' || this.#note(event.event, { kind: 'ended', code: event.reason, retryable: true });
+      default:
+        return false;
+    }
+  }
+
+  #begin() {
+    this.#run += 1;
+    this.#lagEvent = 0;
+    this.lastEvent = 0;
+    this.ackedMs = 0;
+    this.behindMs = 0;
+  }
+
+  /** @param {number} id @returns {Utterance} the one held, or a new one */
+  #utterance(id) {
+    const key = `${this.#run}:${id}`;
+    let held = this.#utterances.get(key);
+    if (!held) {
+      const unheard = { startMs: 0, endMs: 0, lost: false, caption: null };
+      held = { run: this.#run, id, ...unheard, expected: this.#targets, translations: new Map() };
+      this.#utterances.set(key, held);
+      this.forgotten += shrink(this.#utterances, MAX_LINES);
+    }
+    return held;
+  }
+
+  /** @param {number} event @param {Partial<Notice> & Pick<Notice, 'kind' | 'code'>} notice @returns {boolean} */
+  #note(event, notice) {
+    const key = `${this.#run}:${event}`;
+    if (this.#notices.has(key)) return false;
+    this.#notices.set(key, { message: '', retryable: false, retryAfterMs: 0, traceId: '', ...notice, key });
+    shrink(this.#notices, MAX_NOTICES);
+    return true;
+  }
+}
+
+/** Drops the oldest entries above `most`. @param {Map<string, unknown>} map @param {number} most @returns {number} how many went */
+function shrink(map, most) {
+  let gone = 0;
+  for (const key of map.keys()) {
+    if (map.size <= most) break;
+    map.delete(key);
+    gone += 1;
+  }
+  return gone;
+}

@@ -1,0 +1,65 @@
+/**
+ * What the page needs of the program around it: sound, a way to the gateway, somebody's sign-in, files, other windows. Two
+ * programs give it: a browser (browser.js) and the desktop client (desktop.js). The rest of the page knows neither.
+ *
+ * @import { Closed, LinkState } from '../link/link.js'
+ * @import { ServerEvent } from '../link/protocol.js'
+ * @import { SignInState } from '../people/sign-in.js'
+ */
+
+/**
+ * @typedef {'me' | 'them'} Channel Who is heard: the reader's microphone, or what their machine plays.
+ *
+ * @typedef {object} Device Something that gives sound.
+ * @property {string} id Empty for the system's default.
+ * @property {string} label
+ * @property {Channel} channel
+ *
+ * @typedef {object} Term A word to be heard and translated as it is written.
+ * @property {string} term
+ * @property {Record<string, string>} [translations] By target.
+ *
+ * @typedef {object} StreamRequest One session: a channel has one of its own.
+ * @property {Channel} channel
+ * @property {string} device Id of a Device.
+ * @property {string} source BCP-47 tag or `auto`.
+ * @property {string[]} targets
+ * @property {Term[]} glossary
+ *
+ * @typedef {object} StreamListener
+ * @property {(state: LinkState) => void} state
+ * @property {(event: ServerEvent) => void} event Each number of a session once, in growing order.
+ * @property {(fromMs: number) => void} anew As in link.js.
+ * @property {(peak: number, heardMs: number) => void} level Loudest sample since the last call (0 to 1), and how much of this
+ *   session was heard by now. About ten times a second while sound comes.
+ * @property {(label: string) => void} moved Another device gives the sound now; the one before went away.
+ * @property {(closed: Closed) => void} closed Called once; nothing follows.
+ *
+ * @typedef {object} Stream
+ * @property {(languages: { source: string, targets: string[], glossary: Term[] }) => void} update
+ * @property {() => void} finalize Ends the open utterance now.
+ * @property {(paused: boolean) => void} pause While paused nothing is heard and nothing is sent.
+ * @property {() => Promise<void>} stop Lets the device go; the words owed still come, and then `closed`.
+ * @property {() => void} hurry Tries to connect at once, where it waits to.
+ *
+ * @typedef {object} Person
+ * @property {SignInState} state
+ * @property {() => Promise<void>} begin Finds out whether somebody is signed in.
+ * @property {() => Promise<void>} enter Signs in; a browser leaves the page for it.
+ * @property {() => Promise<void>} end Signs out.
+ *
+ * @typedef {'toggle' | 'pause' | 'settings' | 'history' | 'overlay'} Command What a tray icon or a global shortcut asks for.
+ *
+ * @typedef {object} Host
+ * @property {'browser' | 'desktop'} kind
+ * @property {Person} person
+ * @property {() => Promise<Device[]>} devices
+ * @property {(request: StreamRequest, listener: StreamListener) => Promise<Stream>} open Throws CaptureError when there is no
+ *   sound to be had.
+ * @property {(name: string, type: string, text: string) => Promise<boolean>} save Gives the reader a file; false when they
+ *   thought better of it.
+ * @property {(shown: import('./shown.js').Shown) => void} show Tells the overlay what is drawn.
+ * @property {(listener: (command: Command) => void) => void} commands
+ */
+
+export {};

@@ -1,0 +1,3 @@
+export default {
+  'page.start': 'शुरू करें',
+};
