@@ -23,6 +23,8 @@ mod flow;
 mod mix;
 mod outlet;
 mod pace;
+#[cfg(target_os = "linux")]
+mod pulse;
 mod pump;
 mod resample;
 mod stream;
