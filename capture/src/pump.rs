@@ -22,8 +22,8 @@ use crate::{
 
 /// Looks at the ring at least so often; a callback wakes the thread sooner.
 const LOOK: Duration = Duration::from_millis(50);
-/// Between two looks at the devices.
-const SCOUTING: Duration = Duration::from_millis(500);
+/// Between two looks at the devices: asking a Pulse server is cheap, asking all drivers for what they can do is not.
+const SCOUTING: Duration = Duration::from_millis(if cfg!(target_os = "linux") { 500 } else { 1000 });
 /// Between two attempts to open a device.
 const RETRY: Duration = Duration::from_secs(1);
 /// For the first device to open.

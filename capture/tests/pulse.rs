@@ -3,6 +3,8 @@
 //! Each test has a server of its own. The sound client reads where the server is from the environment, so it runs in a child
 //! process: this very program, asked for the one test that is ignored otherwise.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[expect(dead_code, reason = "its main is not this program's")]
 #[path = "../examples/listen.rs"]
 mod listen;

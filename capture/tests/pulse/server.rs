@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -175,7 +175,8 @@ impl Ear {
     fn new(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        let (say, said) = channel();
+        // More lines than any test waits for.
+        let (say, said) = sync_channel(1000);
         thread::spawn(move || {
             // Between the lines of the child, its test harness has a word of its own.
             let lines = out.lines().map_while(Result::ok);
