@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     audio::SAMPLE_RATE,
     language::{Language, Source},
-    wire::{AudioFormat, ClientMessage, Encoding, GlossaryTerm, Start},
+    wire::{AudioFormat, ClientMessage, Encoding, GlossaryTerm, MAX_GLOSSARY_TERM_BYTES, MAX_GLOSSARY_TERMS, Start},
 };
 use tauri::{AppHandle, Manager as _, State, ipc::Channel};
 use tauri_plugin_autostart::ManagerExt as _;
@@ -95,7 +95,8 @@ impl Languages {
         let source = self.source.parse().map_err(|error| bad(&error))?;
         let targets: Vec<Language> =
             self.targets.iter().map(|tag| tag.parse()).collect::<Result<_, _>>().map_err(|error| bad(&error))?;
-        let glossary = self.glossary.into_iter().filter_map(|term| term.for_targets(&targets)).collect();
+        let glossary = self.glossary.into_iter().filter_map(|term| term.for_targets(&targets));
+        let glossary = glossary.take(MAX_GLOSSARY_TERMS).collect();
         Ok(Understood { source, targets, glossary })
     }
 }
@@ -106,13 +107,18 @@ impl Term {
         let source = self.term.trim().to_owned();
         let given = |target: &Language| {
             let word = self.translations.get(target.as_str()).or_else(|| self.translations.get(target.primary()));
-            word.map(|word| word.trim()).filter(|word| !word.is_empty())
+            word.map(|word| word.trim()).filter(|word| fits(word))
         };
         let mut words = targets.iter().map(given);
         let first = words.next().flatten();
         let target = first.filter(|first| words.all(|word| word == Some(*first))).map(str::to_owned);
-        (!source.is_empty()).then_some(GlossaryTerm { source, target })
+        fits(&source).then_some(GlossaryTerm { source, target })
     }
+}
+
+/// Whether the gateway takes this as a side of a term.
+fn fits(word: &str) -> bool {
+    (1..=MAX_GLOSSARY_TERM_BYTES).contains(&word.len())
 }
 
 /// What there is to listen to.

@@ -114,7 +114,8 @@ impl Keychain {
         let (wanted, orders) = sync_channel(WANTED);
         let works = Arc::new(AtomicBool::new(true));
         let for_thread = Arc::clone(&works);
-        let serving = thread::Builder::new().name("keychain".to_owned()).spawn(move || serve(&vault, &orders, &for_thread));
+        let serving =
+            thread::Builder::new().name("keychain".to_owned()).spawn(move || serve(&vault, &orders, &for_thread));
         if serving.is_err() {
             works.store(false, Ordering::Relaxed);
         }

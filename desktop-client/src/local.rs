@@ -116,7 +116,10 @@ impl Models {
         let mut models = Self::default();
         models.look(folder, 0)?;
         if models == Self::default() {
-            bail!("there is no model in {} that Subtide knows; get one with `subtide models pull NAME`", folder.display());
+            bail!(
+                "there is no model in {} that Subtide knows; get one with `subtide models pull NAME`",
+                folder.display()
+            );
         }
         models.pairs.sort();
         Ok(models)
@@ -131,7 +134,8 @@ impl Models {
             return Ok(());
         }
         let below = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
-        let mut below: Vec<_> = below.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+        let mut below: Vec<_> =
+            below.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
         below.sort();
         below.iter().try_for_each(|path| self.look(path, depth + 1))
     }
@@ -177,9 +181,11 @@ mod tests {
     #[test]
     fn a_folder_is_a_model_or_has_some_in_it() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, kind) in
-            [("openai/whisper-tiny", "whisper"), ("Helsinki-NLP/opus-mt-en-fr", "marian"), ("facebook/m2m100", "m2m_100")]
-        {
+        for (name, kind) in [
+            ("openai/whisper-tiny", "whisper"),
+            ("Helsinki-NLP/opus-mt-en-fr", "marian"),
+            ("facebook/m2m100", "m2m_100"),
+        ] {
             model(dir.path(), name, kind);
         }
         let found = Models::in_folder(dir.path()).unwrap();

@@ -36,7 +36,11 @@ impl Overlay {
 
     fn remember(&self, area: Area, screens: &[Screen]) -> io::Result<()> {
         let Ok(mut places) = self.places.lock() else { return Ok(()) };
-        if places.remember(area, screens) { write_whole(&self.file, &serde_json::to_vec_pretty(&*places)?) } else { Ok(()) }
+        if places.remember(area, screens) {
+            write_whole(&self.file, &serde_json::to_vec_pretty(&*places)?)
+        } else {
+            Ok(())
+        }
     }
 }
 

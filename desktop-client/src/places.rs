@@ -178,7 +178,10 @@ mod tests {
         // A file that somebody wrote into.
         let text = r#"{"last":"A 1024x768","screens":{"A 1024x768":{"x":90000,"y":-500,"width":1,"height":90000}}}"#;
         let place = serde_json::from_str::<Places>(text).unwrap().place(std::slice::from_ref(&small)).unwrap();
-        assert!(place.x <= 1024 - GRIP && place.y == 0 && place.width == MIN_SIZE.0 && place.height == 768, "{place:?}");
+        assert!(
+            place.x <= 1024 - GRIP && place.y == 0 && place.width == MIN_SIZE.0 && place.height == 768,
+            "{place:?}"
+        );
     }
 
     #[test]

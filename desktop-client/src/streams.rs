@@ -26,12 +26,12 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::up::{Ears, Opener};
 use self::{
     down::Down,
     told::{Closed, LinkState, Tell, Told},
     up::{Order, Up},
 };
-pub(crate) use self::up::{Ears, Opener};
 use crate::refusal::Refusal;
 
 /// Orders of a page that a stream has not obeyed yet. When it is full, the page's call waits.

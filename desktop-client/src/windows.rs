@@ -144,7 +144,9 @@ mod tests {
     fn only_our_own_pages_open_in_our_windows() {
         let own = |url: &str| is_own(&Url::parse(url).unwrap());
         assert!(own("tauri://localhost/index.html") && own("http://tauri.localhost/overlay/index.html"));
-        for foreign in ["https://example.com/", "http://tauri.localhost.example/", "file:///etc/passwd", "data:text/html,x"] {
+        for foreign in
+            ["https://example.com/", "http://tauri.localhost.example/", "file:///etc/passwd", "data:text/html,x"]
+        {
             assert!(!own(foreign), "{foreign}");
         }
     }

@@ -37,8 +37,10 @@ pub(crate) enum Told {
     Moved {
         label: String,
     },
-    /// No device is left; the stream goes on by itself when one comes.
-    Waiting {},
+    /// There is no device any more, and no other.
+    Gone {
+        fault: String,
+    },
     /// Sound of this session that the machine could not deliver; silence stands for it.
     Lost {
         from_ms: u64,
@@ -179,10 +181,13 @@ mod tests {
         assert_eq!(told(Told::State { state: LinkState::Open }), json!({"type": "state", "state": "open"}));
         let event = Box::new(Event { event: 3, message: ServerMessage::Ack { audio_ms: 40 } });
         assert_eq!(told(Told::Event { event })["event"], json!({"event": 3, "type": "ack", "audio_ms": 40}));
-        assert_eq!(told(Told::Level { peak: 0.5, heard_ms: 90 }), json!({"type": "level", "peak": 0.5, "heard_ms": 90}));
+        assert_eq!(
+            told(Told::Level { peak: 0.5, heard_ms: 90 }),
+            json!({"type": "level", "peak": 0.5, "heard_ms": 90})
+        );
         let closed = json!({"type": "closed", "cause": "too_slow", "code": 0, "reason": "", "retry_after_ms": 0});
         assert_eq!(told(Told::Closed(Closed::of(Cause::TooSlow))), closed);
-        assert_eq!(told(Told::Waiting {}), json!({"type": "waiting"}));
+        assert_eq!(told(Told::Gone { fault: "missing".to_owned() }), json!({"type": "gone", "fault": "missing"}));
     }
 
     #[test]

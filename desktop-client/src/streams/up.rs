@@ -7,12 +7,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use capture::{CaptureError, Heard};
 use client::{ClientError, Uplink};
 use shared::{audio::samples_to_ms, wire::ClientMessage};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
 
 use super::told::{Cause, Closed, Tell, Told, of_capture};
 use crate::refusal::Refusal;
@@ -22,6 +26,8 @@ const LEVEL_SAMPLES: u64 = 1600;
 /// Most sound that waits for the session, in samples: two minutes, as long as a session can be resumed. The link that cannot
 /// carry it for so long is given up, and said to be too slow.
 const MOST_WAITING: u64 = 120 * 16_000;
+/// How long a stream waits for a device when there is none left: one that is plugged elsewhere is back by then.
+const ALONE: Duration = Duration::from_secs(10);
 
 /// An open device.
 pub(crate) struct Ears {
@@ -61,13 +67,25 @@ pub(super) struct Up {
     heard: u64,
     /// Since the last level: samples, and the loudest of them.
     level: (u64, f32),
+    /// While there is no device: when to give up.
+    alone_until: Option<Instant>,
     stopped: bool,
 }
 
 impl Up {
     pub(super) fn new(open: Opener, ears: Ears, tell: Tell, began_ms: Arc<AtomicU64>) -> Self {
-        let (waiting, ears) = (VecDeque::new(), Some(ears));
-        Self { open, ears, tell, began_ms, waiting, samples_waiting: 0, heard: 0, level: (0, 0.0), stopped: false }
+        Self {
+            open,
+            ears: Some(ears),
+            tell,
+            began_ms,
+            waiting: VecDeque::new(),
+            samples_waiting: 0,
+            heard: 0,
+            level: (0, 0.0),
+            alone_until: None,
+            stopped: false,
+        }
     }
 
     /// Runs until everything is said, or the session is over. An error is one of ours: the session goes with it.
@@ -86,6 +104,7 @@ impl Up {
             }
             tokio::select! {
                 heard = next(&mut self.ears), if self.ears.is_some() => self.hear(heard),
+                () = until(self.alone_until), if self.ears.is_some() => self.give_up("missing"),
                 order = orders.recv(), if !self.stopped => self.obey(order).await,
                 opened = opening(&mut link) => {
                     let Some(opened) = opened else { return Ok(()) };
@@ -115,18 +134,19 @@ impl Up {
                     (self.tell)(Told::Level { peak, heard_ms: self.heard_ms() });
                 }
             }
-            Some(Heard::Moved(device)) => (self.tell)(Told::Moved { label: device.name }),
-            Some(Heard::Waiting) => (self.tell)(Told::Waiting {}),
+            Some(Heard::Moved(device)) => {
+                self.alone_until = None;
+                (self.tell)(Told::Moved { label: device.name });
+            }
+            // The capture goes on by itself when a device comes, and says so.
+            Some(Heard::Waiting) => self.alone_until = Some(Instant::now() + ALONE),
             Some(Heard::Lost(time)) => {
                 // The silence put in its place may be in the queue behind this, or before: its length is what matters.
                 let from_ms = self.heard_ms();
                 let to_ms = from_ms + u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
                 (self.tell)(Told::Lost { from_ms, to_ms });
             }
-            None => {
-                self.ears = None;
-                (self.tell)(Told::Waiting {});
-            }
+            None => self.give_up("failed"),
         }
     }
 
@@ -136,12 +156,20 @@ impl Up {
             Some(Order::Pause(paused, done)) => {
                 done.send(self.pause(paused).await).ok();
             }
-            Some(Order::Stop) | None => {
-                self.let_go();
-                self.waiting.push_back(Item::Say(ClientMessage::Stop {}));
-                self.stopped = true;
-            }
+            Some(Order::Stop) | None => self.stop(),
         }
+    }
+
+    fn stop(&mut self) {
+        self.let_go();
+        self.waiting.push_back(Item::Say(ClientMessage::Stop {}));
+        self.stopped = true;
+    }
+
+    /// There is no sound to be had any more: the words owed still come, and then the stream closes.
+    fn give_up(&mut self, fault: &str) {
+        (self.tell)(Told::Gone { fault: fault.to_owned() });
+        self.stop();
     }
 
     async fn pause(&mut self, paused: bool) -> Result<(), Refusal> {
@@ -152,7 +180,14 @@ impl Up {
         } else if !paused && self.ears.is_none() {
             let open = Arc::clone(&self.open);
             let opened = tokio::task::spawn_blocking(move || open()).await.map_err(Refusal::failed)?;
-            self.ears = Some(opened.map_err(|error| of_capture(&error))?);
+            match opened {
+                Ok(ears) => self.ears = Some(ears),
+                Err(error) => {
+                    let refusal = of_capture(&error);
+                    self.give_up(&refusal.fault);
+                    return Err(refusal);
+                }
+            }
         }
         Ok(())
     }
@@ -160,6 +195,7 @@ impl Up {
     /// Closes the device; what it had delivered is still sent.
     fn let_go(&mut self) {
         let Some(Ears { mut heard, device }) = self.ears.take() else { return };
+        self.alone_until = None;
         drop(device);
         while let Ok(Heard::Frame(frame)) = heard.try_recv() {
             self.hear(Some(Heard::Frame(frame)));
@@ -175,6 +211,13 @@ impl Up {
 async fn next(ears: &mut Option<Ears>) -> Option<Heard> {
     match ears {
         Some(ears) => ears.heard.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }
 }
