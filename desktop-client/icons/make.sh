@@ -23,7 +23,7 @@ png() { # SVG SIDE OUT
 # Linux: the window, the menus, the package.
 png $source 32 32x32.png
 png $source 128 128x128.png
-png $source 256 128x128@2x.png
+png $source 256 256x256.png
 png $source 512 icon.png
 
 # Windows: 32 first, because that is the one a window without a scale asks for.
