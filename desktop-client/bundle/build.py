@@ -109,7 +109,7 @@ def import_certificate() -> str:
             "$password = ConvertTo-SecureString $env:WINDOWS_CERTIFICATE_PASSWORD -AsPlainText -Force;"
             f"(Import-PfxCertificate -FilePath '{path}' -CertStoreLocation Cert:\\CurrentUser\\My -Password $password).Thumbprint"
         )
-        found = subprocess.run(["powershell", "-NoProfile", "-Command", script], check=True, capture_output=True, text=True)
+        found = subprocess.run(["powershell", "-NoProfile", "-Command", script], check=True, stdout=subprocess.PIPE, text=True)
     return found.stdout.strip().splitlines()[-1]
 
 
@@ -122,7 +122,7 @@ def signing_for(system: str) -> Signing:
 
 def version() -> str:
     metadata = subprocess.run(
-        ["cargo", "metadata", "--no-deps", "--format-version=1", "--offline"], cwd=ROOM, check=True, capture_output=True, text=True
+        ["cargo", "metadata", "--no-deps", "--format-version=1", "--offline"], cwd=ROOM, check=True, stdout=subprocess.PIPE, text=True
     )
     return next(p["version"] for p in json.loads(metadata.stdout)["packages"] if p["name"] == "desktop-client")
 
@@ -168,8 +168,10 @@ def main() -> None:
     shutil.rmtree(GEN / "dist", ignore_errors=True)
     # Symbols would be nine tenths of the download.
     os.environ.setdefault("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-    subprocess.run(contents, cwd=ROOM, check=True)
-    subprocess.run(tauri, cwd=ROOM, check=True)
+    for command in (contents, tauri):
+        # It has said itself what is wrong.
+        if subprocess.run(command, cwd=ROOM).returncode:
+            sys.exit(f"{pathlib.Path(command[1]).name if command is contents else CLI} failed")
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOM.parent / "target")) / (chosen.target or "")
     machine = (chosen.target or platform.machine()).split("-")[0].replace("x86_64", "x64").replace("arm64", "aarch64")
     files = collect(target / ("debug" if chosen.debug else "release") / "bundle", machine)

@@ -21,11 +21,11 @@ NOTICES = ("licen", "copying", "notice", "copyright", "unlicense")
 
 def metadata(target: str | None) -> dict:
     command = ["cargo", "metadata", "--format-version=1", "--locked", "--filter-platform", target or host()]
-    return json.loads(subprocess.run(command, cwd=ROOM, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, cwd=ROOM, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def host() -> str:
-    told = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout
     return next(line.removeprefix("host: ") for line in told.splitlines() if line.startswith("host: "))
 
 
