@@ -18,10 +18,11 @@ const CLIPPING = 0.99;
 const FLOOR_DB = 60;
 
 /**
- * @typedef {'idle' | 'signed_out' | 'asking' | 'connecting' | 'open' | 'reconnecting' | 'stopping' | 'failed'} Phase
+ * @typedef {'idle' | 'signed_out' | 'asking' | 'connecting' | 'open' | 'paused' | 'reconnecting' | 'stopping' | 'failed'} Phase
  *
  * @typedef {object} ControlsListener
  * @property {() => void} toggle start, stop, or sign in
+ * @property {() => void} [pause]
  * @property {() => void} signOut
  * @property {() => void} finalize
  * @property {() => void} languages source or targets have changed
@@ -36,6 +37,7 @@ const PHASES = {
   asking: { text: 'Waiting for the microphone', button: 'Cancel' },
   connecting: { text: 'Connecting', button: 'Cancel' },
   open: { text: 'Listening', button: 'Stop' },
+  paused: { text: 'Paused', button: 'Stop' },
   reconnecting: { text: 'Reconnecting…', button: 'Stop' },
   stopping: { text: 'Finishing the last words', button: 'Stop' },
   failed: { text: 'Not connected', button: 'Start' },
