@@ -71,6 +71,4 @@ export function localise(root) {
   if (!(root instanceof Document)) return;
   root.documentElement.lang = spoken();
   root.documentElement.dir = direction();
-  // Words that a style sheet shows (`content`).
-  root.documentElement.style.setProperty('--word-new-session', JSON.stringify(t('page.newSession')));
 }
