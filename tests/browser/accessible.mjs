@@ -108,7 +108,7 @@ await withBrowser(async (browser) => {
   if (slight.length) console.error(`axe, neither serious nor critical:\n  ${slight.join('\n  ')}`);
   figure('axe_serious', grave.length);
   figure('axe_slight', slight.length);
-  figure('axe_looks', looks);
+  figure('axe_scenes', looks);
   figure('controls_unreachable', unreachable.length);
   figure('controls_walked', controls);
   assert.deepEqual(grave, [], 'axe finds faults');

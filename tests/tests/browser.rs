@@ -79,7 +79,9 @@ async fn a_network_cut_of_ten_seconds_loses_no_word() {
         let found = heard.iter().position(|held| held == word);
         found.map(|at| heard.swap_remove(at)).is_none()
     };
-    let missing = whole.iter().flat_map(|one| one.text.split_whitespace()).filter(is_missing).count();
+    let words: Vec<&str> = whole.iter().flat_map(|one| one.text.split_whitespace()).collect();
+    figure("cut_words", words.len() as f64);
+    let missing = words.into_iter().filter(is_missing).count();
     figure("cut_words_missing", missing as f64);
     assert_eq!(texts(&cut), texts(&whole));
     // A microphone is opened a little sooner or later: only what lies between two utterances can be the same.
