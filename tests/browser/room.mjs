@@ -52,6 +52,12 @@ export async function withBrowser(play) {
   });
   try {
     await play(browser);
+  } catch (error) {
+    for (const page of browser.contexts().flatMap((context) => context.pages())) {
+      const shows = await page.locator('body').innerText({ timeout: 5000 }).catch(() => 'nothing');
+      console.error(`${page.url().split('?')[0]} shows:\n${shows.slice(0, 2000)}\n`);
+    }
+    throw error;
   } finally {
     await browser.close();
     process.stdin.destroy();

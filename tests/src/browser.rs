@@ -41,7 +41,7 @@ const ROOM_MS: u64 = 500;
 /// Bytes of a millisecond of s16le mono.
 const BYTES_PER_MS: usize = SAMPLE_RATE as usize / 1000 * 2;
 /// No script takes so long.
-const SCRIPT_TIMEOUT: Duration = Duration::from_secs(600);
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
 /// Where Chromium is looked for, unless the environment variable `CHROMIUM` names it.
 const CHROMIUMS: [&str; 3] =
     ["/usr/bin/chromium", "/usr/bin/google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
