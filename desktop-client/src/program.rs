@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Something the person should know, as a word of the page and what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Notice {
-    /// `settings_bad`, `settings_unsaved`, `shortcut_taken`, `autostart_failed` or `overlay_failed`.
+    /// `settings_bad`, `settings_unsaved`, `shortcut_taken`, `autostart_failed`, `overlay_failed` or `update_ready`.
     pub(crate) code: &'static str,
     /// A file, keys.
     pub(crate) about: String,
