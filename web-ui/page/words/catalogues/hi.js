@@ -44,7 +44,7 @@ export default {
   'page.smaller': 'A−, छोटे कैप्शन',
   'page.larger': 'A+, बड़े कैप्शन',
   'page.theme': 'थीम: {theme}',
-  'page.spoken': 'बोली जाने वाली भाषा',
+  'page.spoken': 'बोली की भाषा',
   'page.detect': 'भाषा पहचानें',
   'page.translateInto': 'अनुवाद की भाषा',
   'page.nothing': 'कोई नहीं',
