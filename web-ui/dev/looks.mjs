@@ -33,9 +33,7 @@ async function chosen(browser) {
     await page.keyboard.press('Control+,');
     const dialog = page.locator('#settings');
     const root = page.locator('html');
-    await dialog.getByText('Dark', { exact: true }).click();
-    await dialog.getByText('High', { exact: true }).click();
-    await dialog.getByText('Translation only').click();
+    for (const name of ['Dark', 'High', 'Translation only']) await dialog.getByRole('radio', { name, exact: true }).check();
     await dialog.getByLabel('Typeface').selectOption('serif');
     assert.deepEqual(await root.evaluate(({ dataset: { theme, contrast, font, layout } }) => [theme, contrast, font, layout]), ['dark', 'high', 'serif', 'target']);
     await dialog.getByText('Add a term').click();

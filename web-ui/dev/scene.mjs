@@ -93,7 +93,7 @@ export class Browser {
     context.on('console', (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()));
     context.on('weberror', (error) => complaints.push(String(error.error())));
     await context.addInitScript(
-      (remembered) => localStorage.getItem('subtide.settings') ?? localStorage.setItem('subtide.settings', remembered),
+      (remembered) => location.protocol === 'http:' && (localStorage.getItem('subtide.settings') ?? localStorage.setItem('subtide.settings', remembered)),
       JSON.stringify({ targets: ['es'], ...settings }),
     );
     const page = await context.newPage();
@@ -117,7 +117,7 @@ export async function faultsOf(page) {
   await page.evaluate(axe);
   // While something fades, its contrast is nobody's fault.
   await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((each) => each.effect?.getComputedTiming().endTime !== Infinity).map((each) => each.finished)));
-  return page.evaluate('axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((n) => n.html).join(" | ")}`))');
+  return page.evaluate('axe.run({ preload: false }).then(({ violations }) => violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((n) => n.html).join(" | ")}`))');
 }
 
 /** @param {Page} page @returns {Promise<string[]>} what is cut off, or lies outside of the window or over something else */

@@ -295,7 +295,6 @@ export default {
 
   // Overlay.
   'overlay.title': 'Subtide ओवरले',
-  'overlay.captions': 'कैप्शन',
   'overlay.waiting': 'कैप्शन की प्रतीक्षा: इस ब्राउज़र में Subtide खोलें और “शुरू करें” दबाएँ',
   'overlay.ready': 'कैप्शन यहाँ दिखेंगे। Subtide की विंडो में सुनना शुरू करें।',
   'overlay.move': 'हटाने के लिए खींचें',
