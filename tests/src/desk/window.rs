@@ -16,25 +16,44 @@ pub struct Window {
 }
 
 impl Desk {
-    /// The window with this title, if it is shown.
+    /// The windows with this title that are shown, the lowest first.
     ///
     /// # Panics
-    /// When it cannot be asked for.
-    pub async fn window(&self, title: &str) -> Option<Window> {
+    /// When the window manager cannot be asked.
+    pub async fn windows(&self, title: &str) -> Vec<Window> {
         let found = self.command("xdotool").args(["search", "--onlyvisible", "--name", &format!("^{title}$")]).output();
         let found = found.await.unwrap_or_else(|error| panic!("xdotool: {error}"));
-        let id = String::from_utf8_lossy(&found.stdout).lines().last()?.trim().to_owned();
-        let told = self.run("xwininfo", &["-id", &id]).await;
+        let mut windows = Vec::new();
+        for id in String::from_utf8_lossy(&found.stdout).lines() {
+            windows.push(self.look_at(id.trim()).await);
+        }
+        windows
+    }
+
+    async fn look_at(&self, id: &str) -> Window {
+        let told = self.run("xwininfo", &["-id", id]).await;
         let number = |label: &str| -> i32 {
             let line = told.lines().find_map(|line| line.trim().strip_prefix(label));
             line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("xwininfo tells no {label}"))
         };
         let size = |label: &str| u32::try_from(number(label)).unwrap_or_default();
-        let place =
-            (number("Absolute upper-left X:"), number("Absolute upper-left Y:"), size("Width:"), size("Height:"));
-        let states = self.run("xprop", &["-id", &id, "_NET_WM_STATE"]).await;
+        let corner = (number("Absolute upper-left X:"), number("Absolute upper-left Y:"));
+        let states = self.run("xprop", &["-id", id, "_NET_WM_STATE"]).await;
         let states =
             states.split_once('=').map(|(_, list)| list.split(',').map(|state| state.trim().to_owned()).collect());
-        Some(Window { id, place, depth: size("Depth:"), states: states.unwrap_or_default() })
+        Window {
+            id: id.to_owned(),
+            place: (corner.0, corner.1, size("Width:"), size("Height:")),
+            depth: size("Depth:"),
+            states: states.unwrap_or_default(),
+        }
+    }
+}
+
+impl Window {
+    /// Whether the window manager keeps it above all others.
+    #[must_use]
+    pub fn is_above(&self) -> bool {
+        self.states.iter().any(|state| state == "_NET_WM_STATE_ABOVE")
     }
 }

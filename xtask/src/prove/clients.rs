@@ -116,12 +116,12 @@ fn script(document: &str) -> (usize, usize) {
 fn server_alone(context: &Context) -> anyhow::Result<Vec<Figure>> {
     const PROGRAMS: [&str; 4] = ["subtide", "gateway", "stt-worker", "translation-worker"];
     const SYSTEM: [&str; 5] = ["gtk-sys", "webkit2gtk-sys", "alsa-sys", "glib-sys", "tauri"];
-    let mut needed = Vec::new();
+    let mut needed: Vec<&str> = Vec::new();
     for program in PROGRAMS {
         let tree = context.workspace.cargo(["tree", "--package", program, "--prefix", "none", "--locked"]).output()?;
         let tree = String::from_utf8_lossy(&tree.stdout);
         anyhow::ensure!(tree.contains(program), "cargo tree tells nothing of {program}");
-        needed.extend(SYSTEM.iter().filter(|name| tree.lines().any(|line| line.split(' ').next() == Some(name))));
+        needed.extend(SYSTEM.into_iter().filter(|name| tree.lines().any(|line| line.split(' ').next() == Some(*name))));
     }
     let what = "server programs without the desktop's system libraries";
     Ok(vec![if needed.is_empty() {
