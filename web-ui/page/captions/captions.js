@@ -36,6 +36,8 @@ export class Captions {
   #places = new Map();
   /** What changed since the list was made. @type {Map<string, Utterance>} */
   #changed = new Map();
+  /** Places in the list where another line stands since somebody asked; null when all may be others. @type {number[] | null} */
+  #replaced = null;
   /** @type {Map<string, Notice>} */
   #notices = new Map();
   /** @type {readonly string[]} */
@@ -126,7 +128,15 @@ export class Captions {
     this.#list = lines.sort(inOrder);
     this.#places = new Map(lines.map(({ key }, place) => [key, place]));
     this.#changed.clear();
+    this.#replaced = null;
     return this.#list;
+  }
+
+  /** @returns {readonly number[] | null} where in `lines` another line stands since this was last asked; null: anywhere */
+  replaced() {
+    const replaced = this.#replaced;
+    this.#replaced = [];
+    return replaced;
   }
 
   /**
@@ -146,6 +156,7 @@ export class Captions {
       const place = this.#places.get(key) ?? -1;
       const line = this.#line(key, utterance);
       if (!line || list[place]?.startMs !== line.startMs) return false;
+      if (list[place] !== line) this.#replaced?.push(place);
       list[place] = line;
       this.#changed.delete(key);
     }

@@ -31,11 +31,11 @@ const CHANNELS = ['me', 'them'];
  * @property {Run} next What the next session is, or the present one.
  * @property {Run[]} runs By number of the session.
  * @property {Placed[]} placed Its lines, as they were given out last.
+ * @property {SoundClock | null} clock By which they were placed, and its version.
+ * @property {number} version
  *
  * @typedef {object} Placed
- * @property {Line} line
  * @property {SpokenLine} spoken
- * @property {number} version Of the clock it was placed by.
  * @property {number} after The latest `atMs` of the channel's lines up to this one.
  *
  * @typedef {{ clock: SoundClock, start: number }} Run
@@ -169,21 +169,32 @@ export class Conversation {
    */
   #follow(voice) {
     const lines = voice.captions.lines();
-    let after = -Infinity;
-    for (let index = 0; index < lines.length; index += 1) {
-      const line = /** @type {Line} */ (lines[index]);
-      const held = voice.placed[index];
-      const { clock, start } = voice.runs[line.run] ?? voice.next;
-      const known = held?.line === line && held.version === clock.version;
-      const spoken = known ? held.spoken : this.#spoken(line, voice.channel, clock, start);
-      after = Math.max(after, spoken.atMs);
-      if (known && held.after === after) continue;
-      if (!held || held.after !== after || held.spoken.key !== spoken.key) this.#moved = true;
-      // In the same object where only the words are others, since the order of all has it too.
-      voice.placed[index] = this.#moved || !held ? { line, spoken, after, version: clock.version } : Object.assign(held, { line, spoken, version: clock.version });
+    const replaced = voice.captions.replaced();
+    const { clock } = voice.next;
+    if (replaced && voice.clock === clock && voice.version === clock.version) {
+      for (const index of replaced) this.#put(voice, index, lines[index]);
+      return;
     }
+    voice.clock = clock;
+    voice.version = clock.version;
+    lines.forEach((line, index) => this.#put(voice, index, line));
     if (voice.placed.length > lines.length) this.#moved = true;
     voice.placed.length = lines.length;
+  }
+
+  /** @param {Voice} voice @param {number} index @param {Line | undefined} line */
+  #put({ channel, placed, runs, next }, index, line) {
+    if (!line) return;
+    const held = placed[index];
+    const { clock, start } = runs[line.run] ?? next;
+    const spoken = this.#spoken(line, channel, clock, start);
+    const after = Math.max(spoken.atMs, placed[index - 1]?.after ?? -Infinity);
+    if (held && held.after === after && held.spoken.key === spoken.key) {
+      held.spoken = spoken;
+      return;
+    }
+    placed[index] = { spoken, after };
+    this.#moved = true;
   }
 
   /** @param {Line} line @param {Channel} channel @param {SoundClock} clock @param {number} start @returns {SpokenLine} */
@@ -207,7 +218,7 @@ export class Conversation {
   #voice(channel) {
     let voice = this.#voices.get(channel);
     if (!voice) {
-      voice = { channel, captions: new Captions(), next: { clock: new SoundClock(0), start: Math.max(0, this.#starts) }, runs: [], placed: [] };
+      voice = { channel, captions: new Captions(), next: { clock: new SoundClock(0), start: Math.max(0, this.#starts) }, runs: [], placed: [], clock: null, version: 0 };
       voice.captions.expect(this.#targets);
       this.#voices.set(channel, voice);
     }
