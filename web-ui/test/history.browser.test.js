@@ -177,7 +177,9 @@ test('history: search without regard to accents, a jump to the line, files as th
   await page.locator('.hit').first().click();
   assert.ok(await page.locator('#history').evaluate((dialog) => !(/** @type {HTMLDialogElement} */ (dialog).open)));
   assert.equal(await page.locator('#lines > li.shown .source .words').innerText(), 'Sentence number 17 about the tide.');
-  assert.ok(await page.locator('#lines > li.shown').evaluate((line) => { const { top, bottom } = line.getBoundingClientRect(); return top > 0 && bottom < innerHeight; }), 'in view');
+  await page.evaluate('world.frames()');
+  const place = await page.locator('#lines > li.shown').evaluate((line) => { const { top, bottom } = line.getBoundingClientRect(); return { top, bottom, height: innerHeight }; });
+  assert.ok(place.top > 0 && place.bottom < place.height, `in view: ${JSON.stringify(place)}`);
 
   await page.locator('#open-history').click();
   await page.locator('button[data-export="srt"]:enabled').click();
