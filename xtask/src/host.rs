@@ -9,7 +9,8 @@ use crate::workspace::{on_path, run, say};
 /// Something the tests start or build with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tool {
-    /// Looked for on the `PATH`.
+    /// Looked for on the `PATH`; a name that ends in `.pc` is a library that
+    /// `pkg-config` knows, one that begins with `/` a file.
     program: &'static str,
     /// Debian's packages that bring it.
     packages: &'static [&'static str],
@@ -31,12 +32,50 @@ const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 pub(crate) const NODE: Tool = Tool { program: "node", packages: &["nodejs"] };
 /// Gets the packages of the provider that people sign in at in tests.
 pub(crate) const NPM: Tool = Tool { program: "npm", packages: &["npm"] };
+/// What the desktop client is built with: WebKitGTK and what Tauri draws, and ALSA.
+pub(crate) const DESKTOP: [Tool; 5] = [
+    Tool { program: "webkit2gtk-4.1.pc", packages: &["libwebkit2gtk-4.1-dev"] },
+    Tool { program: "ayatana-appindicator3-0.1.pc", packages: &["libayatana-appindicator3-dev"] },
+    Tool { program: "librsvg-2.0.pc", packages: &["librsvg2-dev"] },
+    Tool { program: "/usr/include/xdo.h", packages: &["libxdo-dev"] },
+    Tool { program: "alsa.pc", packages: &["libasound2-dev"] },
+];
+/// The desk its tests put it on.
+pub(crate) const DESK: [Tool; 12] = [
+    Tool { program: "Xvfb", packages: &["xvfb"] },
+    Tool { program: "openbox", packages: &["openbox"] },
+    Tool { program: "picom", packages: &["picom"] },
+    Tool { program: "hsetroot", packages: &["hsetroot"] },
+    Tool { program: "xdotool", packages: &["xdotool"] },
+    Tool { program: "xprop", packages: &["x11-utils"] },
+    Tool { program: "convert", packages: &["imagemagick"] },
+    Tool { program: "dbus-daemon", packages: &["dbus"] },
+    Tool { program: "gnome-keyring-daemon", packages: &["gnome-keyring"] },
+    Tool { program: "pulseaudio", packages: &["pulseaudio"] },
+    Tool { program: "paplay", packages: &["pulseaudio-utils"] },
+    Tool {
+        program: "WebKitWebDriver",
+        packages: &["webkit2gtk-driver", "libegl1", "libgl1-mesa-dri", "fonts-noto-core", "fonts-noto-cjk"],
+    },
+];
+/// The page's tests in a real browser.
+pub(crate) const CHROMIUM: Tool =
+    Tool { program: "chromium", packages: &["chromium", "fonts-noto-core", "fonts-noto-cjk"] };
 /// Speak for the training smoke test; voices also need their data and the library.
 pub(crate) const VOICES: [Tool; 2] =
     [Tool { program: "espeak-ng", packages: &["espeak-ng"] }, Tool { program: "flite", packages: &["flite"] }];
 
 impl Tool {
     pub(crate) fn is_here(self) -> bool {
+        if self.program.starts_with('/') {
+            return std::path::Path::new(self.program).exists();
+        }
+        if let Some(library) = self.program.strip_suffix(".pc") {
+            return Command::new("pkg-config")
+                .args(["--exists", library])
+                .status()
+                .is_ok_and(|status| status.success());
+        }
         on_path(self.program) || (self == POSTGRES && debian_has(self.program))
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test | prove NAME`: how Subtide is tested and proven. README.md tells what they do.
+//! `cargo xtask test | install | prove NAME`: how Subtide is tested and proven. README.md tells what they do.
 //!
 //! # Layout
 //! - [`test`]: every test; [`host`]: what tests need of the machine; [`training`]: the Python packages of `training/`
@@ -32,6 +32,8 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Installs what building and testing everything needs, where it may
+    Install,
     /// Measures the promises of a piece of work; prints each figure beside its goal
     Prove(prove::Arguments),
 }
@@ -39,6 +41,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = Workspace::find().and_then(|workspace| match Arguments::parse().command {
         Command::Test { arguments } => test::every_test(&workspace, &arguments).map(|()| ExitCode::SUCCESS),
+        Command::Install => test::install(&workspace).map(|()| ExitCode::SUCCESS),
         Command::Prove(arguments) => prove::run(&workspace, &arguments),
     });
     done.unwrap_or_else(|error| {

@@ -6,8 +6,11 @@
 //! - `engine`: how the promises of `prove engine` are measured
 //! - `streaming`: how the promises of `prove streaming` are measured
 //! - `front_door`: how the promises of `prove front-door` are measured
+//! - `clients`: how the promises of `prove clients` are measured
+//! - `test_run`: figures that tests print
 //! - `pipeline`: how the promises of `prove pipeline` are measured; `demo`, `memory`, `idle_sessions`: its instruments
 
+mod clients;
 mod demo;
 mod engine;
 mod figure;
@@ -17,6 +20,7 @@ mod idle_sessions;
 mod memory;
 mod pipeline;
 mod streaming;
+mod test_run;
 
 use std::{fs, io::Write as _, process::ExitCode, time::Instant};
 
@@ -55,6 +59,8 @@ enum Name {
     Streaming,
     /// Strangers stay out, people get in, a broken connection costs nothing
     FrontDoor,
+    /// The desktop client and the page: what a person touches
+    Clients,
 }
 
 impl Name {
@@ -64,6 +70,7 @@ impl Name {
             Self::Engine => "engine",
             Self::Streaming => "streaming",
             Self::FrontDoor => "front-door",
+            Self::Clients => "clients",
         }
     }
 
@@ -73,6 +80,7 @@ impl Name {
             Self::Engine => engine::checks(),
             Self::Streaming => streaming::checks(),
             Self::FrontDoor => front_door::checks(),
+            Self::Clients => clients::checks(),
         }
     }
 }

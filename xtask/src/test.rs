@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::{
-    host::{self, COMPILER, NODE, NPM, POSTGRES, REDIS},
+    host::{self, CHROMIUM, COMPILER, DESK, DESKTOP, NODE, NPM, POSTGRES, REDIS},
     training::{self, Plan},
-    workspace::{Workspace, is_set, on_path, run, say},
+    workspace::{Workspace, is_set, run, say},
 };
 
 /// One kind of tests. The reason when it is skipped.
@@ -18,13 +18,7 @@ type Part = fn(&Workspace) -> anyhow::Result<Option<String>>;
 /// # Errors
 /// When something the tests need is missing, or a part failed.
 pub(crate) fn every_test(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
-    host::ensure(&COMPILER)?;
-    host::ensure(&[REDIS])?;
-    if let Err(error) = host::ensure(&[POSTGRES]) {
-        // With CI=true they fail instead.
-        say(&format!("the tests on PostgreSQL will be SKIPPED: {error:#}"));
-    }
-    provider_packages(workspace)?;
+    install(workspace)?;
     if !arguments.is_empty() {
         build(workspace)?;
         return workspace_tests(workspace, arguments);
@@ -48,26 +42,46 @@ pub(crate) fn every_test(workspace: &Workspace, arguments: &[String]) -> anyhow:
     if failures > 0 { bail!("{failures} of {} parts failed", summary.len()) } else { Ok(()) }
 }
 
-/// Packages of the provider that people sign in at in tests. Where they cannot be had, those tests leave themselves out and
-/// say so; with `CI=true` they may not.
-fn provider_packages(workspace: &Workspace) -> anyhow::Result<()> {
-    let must = is_set("CI", "true");
-    if must {
-        host::ensure(&[NODE, NPM])?;
+/// Installs what building everything and its tests need. What only some tests need may be missing: they leave themselves out
+/// and say so; with `CI=true` they may not.
+///
+/// # Errors
+/// When something is missing that cannot be done without.
+pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
+    host::ensure(&COMPILER)?;
+    let alone =
+        "`cargo test --workspace --exclude desktop-client --exclude capture` tests the server side without them";
+    host::ensure(&DESKTOP).context(alone)?;
+    host::ensure(&[REDIS])?;
+    for (tools, tests) in [
+        (&[POSTGRES][..], "on PostgreSQL"),
+        (&[NODE, NPM], "of sign-in at a provider and of the page"),
+        (&[CHROMIUM], "of the page in a browser"),
+        (&DESK, "of the desktop client"),
+    ] {
+        if let Err(error) = host::ensure(tools) {
+            say(&format!("the tests {tests} will be SKIPPED, or fail with CI=true: {error:#}"));
+        }
     }
-    let provider = workspace.root.join("tests/oidc-provider");
-    if provider.join("node_modules/oidc-provider").exists() || !NODE.is_here() {
+    packages(workspace, "tests/oidc-provider", "oidc-provider")?;
+    packages(workspace, "tests/browser", "playwright-core")
+}
+
+/// Packages of a program that tests start, by its lockfile.
+fn packages(workspace: &Workspace, folder: &str, one: &str) -> anyhow::Result<()> {
+    let folder = workspace.root.join(folder);
+    if folder.join("node_modules").join(one).exists() || !NODE.is_here() {
         return Ok(());
     }
     let mut npm = workspace.command("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&provider);
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
     // A line of cargo's own tests must be the first thing on stdout.
     let installed = run(npm.stdout(std::io::stderr()));
-    if must {
+    if is_set("CI", "true") {
         return installed;
     }
     if let Err(error) = installed {
-        say(&format!("{error:#}; the tests of sign-in at a provider will be SKIPPED"));
+        say(&format!("{error:#}; the tests that need {one} will be SKIPPED"));
     }
     Ok(())
 }
@@ -101,19 +115,8 @@ fn page(workspace: &Workspace) -> anyhow::Result<Option<String>> {
         host::ensure(&[NODE])?;
     }
     let page = workspace.root.join("web-ui");
-    if !page.join("node_modules/ws").exists() {
-        // The page itself needs no package; one file of its tests wants a WebSocket server and leaves itself out.
-        let installed = is_set("CI", "true")
-            && on_path("npm")
-            && run(workspace
-                .command("npm")
-                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-                .current_dir(&page))
-            .is_ok();
-        if !installed {
-            say("web-ui/test/link.test.js will be SKIPPED: it wants the package `ws` (`npm ci` in web-ui)");
-        }
-    }
+    // The page itself needs no package; one file of its tests wants a WebSocket server and leaves itself out.
+    packages(workspace, "web-ui", "ws")?;
     run(workspace.command("node").arg("--test").current_dir(&page)).map(|()| None)
 }
 

@@ -4,7 +4,7 @@
  * beats a partial, then the higher revision); everything else is keyed by what it says.
  *
  * @import { Gap, Limits, ServerEvent } from '../link/protocol.js'
- * @import { Line, Utterance } from './lines.js'
+ * @import { GapLine, Line, Utterance } from './lines.js'
  */
 
 import { gapLine, inOrder, speechLine, supersedes } from './lines.js';
@@ -28,8 +28,12 @@ const MAX_NOTICES = 20;
 export class Captions {
   /** @type {Map<string, Utterance>} */
   #utterances = new Map();
-  /** @type {Map<string, { run: number, gap: Gap }>} */
+  /** @type {Map<string, GapLine>} */
   #gaps = new Map();
+  /** Lines worked out already, until something changes them. @type {WeakMap<Utterance, { over: boolean, line: Line | null }>} */
+  #drawn = new WeakMap();
+  /** All lines, until something changes. @type {Line[] | null} */
+  #list = null;
   /** @type {Map<string, Notice>} */
   #notices = new Map();
   /** @type {readonly string[]} */
@@ -52,6 +56,11 @@ export class Captions {
   behindMs = 0;
   /** Lines dropped because there were too many. */
   forgotten = 0;
+
+  /** The newest session's number since the page was opened, from 0; -1 before the first. */
+  get run() {
+    return this.#run;
+  }
 
   /**
    * Targets that lines begun from now on wait for.
@@ -76,6 +85,7 @@ export class Captions {
   close() {
     this.#over = true;
     this.behindMs = 0;
+    this.#list = null;
   }
 
   /**
@@ -89,7 +99,8 @@ export class Captions {
     const from_ms = open.length ? Math.min(...open) : Math.max(0, ...ends);
     /** @type {Gap} */
     const gap = { type: 'gap', from_ms, to_ms: Math.max(from_ms, untilMs), reason: 'not_resumed' };
-    this.#gaps.set(`${this.#run}:gap:${from_ms}:not_resumed`, { run: this.#run, gap });
+    const key = `${this.#run}:gap:${from_ms}:not_resumed`;
+    this.#gaps.set(key, gapLine(key, this.#run, gap));
     this.close();
   }
 
@@ -98,16 +109,17 @@ export class Captions {
     return [...this.#notices.values()];
   }
 
-  /** @returns {Line[]} in the order of speech */
+  /** @returns {readonly Line[]} in the order of speech; a line that nothing changed is the same object as before */
   lines() {
+    if (this.#list) return this.#list;
     /** @type {Line[]} */
-    const lines = [];
+    const lines = [...this.#gaps.values()];
     for (const [key, utterance] of this.#utterances) {
-      const line = speechLine(key, utterance, this.#over || utterance.run !== this.#run);
+      const line = this.#line(key, utterance);
       if (line) lines.push(line);
     }
-    for (const [key, { run, gap }] of this.#gaps) lines.push(gapLine(key, run, gap));
-    return lines.sort(inOrder);
+    this.#list = lines.sort(inOrder);
+    return this.#list;
   }
 
   /**
@@ -121,11 +133,22 @@ export class Captions {
     return caption?.revision === revision ? caption.end_ms : null;
   }
 
+  /** @param {string} key @param {Utterance} utterance @returns {Line | null} */
+  #line(key, utterance) {
+    const over = this.#over || utterance.run !== this.#run;
+    const drawn = this.#drawn.get(utterance);
+    if (drawn?.over === over) return drawn.line;
+    const line = speechLine(key, utterance, over);
+    this.#drawn.set(utterance, { over, line });
+    return line;
+  }
+
   /** @param {ServerEvent} event @returns {boolean} */
   #take(event) {
     switch (event.type) {
       case 'started': {
         const fresh = event.session !== this.session;
+        this.#list = null;
         if (fresh) this.#begin();
         if (fresh || event.event > this.lastEvent) this.#over = false;
         this.session = event.session;
@@ -152,7 +175,9 @@ export class Captions {
         return true;
       }
       case 'gap': {
-        this.#gaps.set(`${this.#run}:gap:${event.from_ms}:${event.to_ms}:${event.reason}`, { run: this.#run, gap: event });
+        const key = `${this.#run}:gap:${event.from_ms}:${event.to_ms}:${event.reason}`;
+        if (!this.#gaps.has(key)) this.#gaps.set(key, gapLine(key, this.#run, event));
+        this.#list = null;
         if (event.utterance !== undefined) this.#utterance(event.utterance).lost = true;
         shrink(this.#gaps, MAX_LINES);
         return true;
@@ -188,7 +213,7 @@ export class Captions {
     this.behindMs = 0;
   }
 
-  /** @param {number} id @returns {Utterance} the one held, or a new one */
+  /** @param {number} id @returns {Utterance} the one held, or a new one, about to be changed */
   #utterance(id) {
     const key = `${this.#run}:${id}`;
     let held = this.#utterances.get(key);
@@ -198,6 +223,8 @@ export class Captions {
       this.#utterances.set(key, held);
       this.forgotten += shrink(this.#utterances, MAX_LINES);
     }
+    this.#drawn.delete(held);
+    this.#list = null;
     return held;
   }
 
