@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { HEADERS, serve } from '../dev/stub-server.mjs';
@@ -14,11 +14,10 @@ const absent = !existsSync(CHROMIUM) && !process.env.CI;
 const skip = absent ? `no browser at ${CHROMIUM}: install Chromium, or name one in CHROMIUM` : false;
 if (absent) console.error(`SKIPPED: ${skip}`);
 
-const PAGE = `<!doctype html><html lang="en"><head><title>test</title><link rel="stylesheet" href="style.css"><link rel="stylesheet" href="view/history.css"></head>
-<body><header><button type="button" id="open-history">History</button></header><main>
-<div class="scroller" id="scroller" tabindex="0" role="region" aria-label="Captions"><div id="empty"></div><ol class="lines" id="lines"></ol></div>
-<button type="button" class="jump" id="jump" hidden></button><div class="visually-hidden" id="announcer" role="log"></div></main>
-<footer><input type="checkbox" id="keep" aria-label="keep"></footer><dialog id="history"></dialog></body></html>`;
+/** The page as it is, with the test in the place of main.js, and a choice that settings would have. */
+const PAGE = readFileSync(new URL('../page/index.html', import.meta.url), 'utf8')
+  .replace(/<script.*main\.js.*<\/script>/, '')
+  .replace('</footer>', '<input type="checkbox" id="keep" aria-label="keep"></footer>');
 
 /** @type {import('playwright-core').Browser} */
 let browser;
@@ -217,7 +216,7 @@ test('nothing is kept unless it is asked for; what is kept is there after a relo
   assert.ok(await page.locator('#history-lines li.shown').evaluate((line) => line === document.activeElement));
   assert.equal(await page.locator('.conversation').nth(1).getAttribute('aria-current'), 'true');
   await page.locator('button[data-export="txt"]').click();
-  await page.waitForFunction('world.saved.length === 1');
+  await until(() => page.evaluate('world.saved.length === 1'));
   assert.match(await page.evaluate('world.saved[0].text'), /Zebra crossing\.\n$/);
   await page.keyboard.press('Escape');
 
@@ -255,7 +254,7 @@ test('lines the page had to forget are still searched and saved, and the page sa
   await page.locator('#open-history').click();
   assert.match(await page.locator('.conversation').innerText(), /2,300/);
   await page.locator('button[data-export="json"]:enabled').click();
-  await page.waitForFunction('world.saved.length === 1');
+  await until(() => page.evaluate('world.saved.length === 1'));
   assert.equal(JSON.parse(await page.evaluate('world.saved[0].text')).lines.length, 2300);
   await page.keyboard.press('Escape');
   for (let turn = 0; turn < 40 && (await page.locator('.forgotten').isHidden()); turn += 1) {
