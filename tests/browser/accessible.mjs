@@ -27,7 +27,7 @@ async function look(page, scene) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     if (!(await page.evaluate('"axe" in globalThis'))) await page.evaluate(AXE);
     const found = /** @type {{ id: string, impact: string, html: string[] }[]} */ (
-      await page.evaluate('axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => ({ id, impact, html: nodes.map((n) => n.html) })))')
+      await page.evaluate('axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => ({ id, impact, html: nodes.map((n) => n.html + " " + n.any.map((a) => a.message).join("; ")) })))')
     );
     for (const { id, impact, html } of found) (GRAVE.includes(impact) ? grave : slight).push(`${scene}, ${colorScheme}: ${impact} ${id}: ${html.slice(0, 3).join(' | ')}`);
     if (given.pictures) await page.screenshot({ path: join(given.pictures, `axe-${scene.replace(' ', '-')}-${colorScheme}.png`) });
@@ -111,6 +111,6 @@ await withBrowser(async (browser) => {
   figure('axe_scenes', looks);
   figure('controls_unreachable', unreachable.length);
   figure('controls_walked', controls);
-  assert.deepEqual(grave, [], 'axe finds faults');
-  assert.deepEqual(unreachable, [], 'the keyboard does not reach everything');
+  assert.equal(grave.length, 0, `axe finds faults:\n  ${grave.join('\n  ')}`);
+  assert.equal(unreachable.length, 0, `the keyboard does not do everything:\n  ${unreachable.join('\n  ')}`);
 });

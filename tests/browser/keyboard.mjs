@@ -33,7 +33,7 @@ export async function walk(page) {
 /** In the page: lists what should get the focus, and how it looks without. */
 function begin() {
   const inside = [...document.querySelectorAll('dialog')].filter((dialog) => dialog.matches(':modal')).at(-1) ?? document.body;
-  if (document.activeElement instanceof HTMLElement && inside === document.body) document.activeElement.blur();
+  if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
   const kinds = 'a[href], button, input, select, textarea, summary, audio[controls], [tabindex]';
   const composite = '[role=listbox], [role=tablist], [role=menu], [role=radiogroup], [role=toolbar], [role=grid], [role=tree]';
   const wanted = (/** @type {Element} */ element) => {
