@@ -20,23 +20,23 @@ import { Sources } from './sound/sources.js';
 import { Streams } from './sound/streams.js';
 import { Controls } from './view/controls.js';
 import { load, save } from './view/settings.js';
+import { HistoryView } from './view/history.js';
 import { Transcript } from './view/transcript.js';
 import { closedMessage, noticeMessage, SIGNED_OUT } from './words/messages.js';
+import { onSpoken } from './words/t.js';
 
 /** A `lag` that is not repeated is over. */
 const LAG_SHOWN_MS = 5000;
 
-// TEMPORARY
-const settings = Object.assign({ channels: /** @type {Channel[]} */ (['me']), devices: { me: '', them: '' }, glossary: [] }, JSON.parse(localStorage.getItem('subtide.settings') ?? '{}'), load());
-if (!document.getElementById('sources')) document.querySelector('footer')?.append(Object.assign(document.createElement('div'), { id: 'sources' }));
-// TEMPORARY END
+const settings = load();
 const conversation = new Conversation();
 const delays = new Delays();
-const transcript = new Transcript();
+const transcript = new Transcript(settings);
 const host = chooseHost(person);
-const controls = new Controls(settings, { toggle, pause, finalize: () => streams.finalize(), languages, signOut });
+const controls = new Controls(settings, { toggle, pause, finalize: () => streams.finalize(), languages, settings: looks, signOut });
 const streams = new Streams(host, { changed: showPhase, begun, event: take, anew, level, moved, gone, failed, ended });
 const sources = new Sources(host, settings, chosen);
+const history = new HistoryView({ host, lines: () => conversation.lines(), settings, show: (key) => transcript.show(key) });
 const awake = new Awake();
 
 /** Settled once it is known whether somebody is signed in. */
@@ -152,6 +152,12 @@ function languages() {
   tell();
 }
 
+/** What the reader chose may show on the lines, or was chosen in another window. */
+function looks() {
+  sources.dress();
+  redraw();
+}
+
 /** The reader chose another thing to be heard. @param {Channel} channel @param {'channel' | 'device'} what */
 function chosen(channel, what) {
   save(settings);
@@ -246,6 +252,7 @@ function take(channel, event) {
 /** To whoever draws captions over something else: at once, since a hidden page draws nothing. */
 function tell() {
   if (attempt === 0) return;
+  history.take([]);
   const labels = conversation.channels.length > 1 || streams.channels.length > 1;
   host.show({ lines: conversation.newest(MOST_LINES), targets: settings.targets, labels, state: phase, behindMs });
 }
@@ -300,6 +307,10 @@ function command(command) {
   else if (command === 'settings' || command === 'history') document.getElementById(`open-${command}`)?.click();
 }
 
+onSpoken(() => {
+  looks();
+  showNotices();
+});
 globalThis.addEventListener('online', () => streams.hurry());
 document.addEventListener('visibilitychange', () => document.hidden || redraw());
 host.commands(command);
