@@ -183,10 +183,11 @@ async function states(browser, locale, dark) {
       await shot(`-${drop}`);
       await page.keyboard.press('Escape');
     }
-    stub.how.windowMs = 0;
-    stub.how.refuse = 503;
     stub.say({ type: 'error', code: 'unavailable', message: 'the words of a server', retryable: true, retry_after_ms: 3000, trace_id: 'abc' });
-    stub.close(4503);
+    await page.locator('#toggle').click();
+    await page.locator('#state[data-state=idle]').waitFor();
+    stub.how.refuse = 503;
+    await page.locator('#toggle').click();
     await page.locator('#state[data-state=failed]').waitFor();
     await shot('-failed');
   });

@@ -137,7 +137,7 @@ export function misfits(page) {
       if (cut || spills) found.push(`cut: ${told(element)}`);
       if (width > 0 && (left < -1 || right > root.clientWidth + 1)) found.push(`outside: ${told(element)}`);
     }
-    const bars = [...document.querySelectorAll('.bar > *, .transport > *, .tools > *')].filter((element) => element.checkVisibility());
+    const bars = [...document.querySelectorAll('.bar > *, .bar-start > *, .bar-end > *, .transport > *, .tools > *')].filter((element) => element.checkVisibility() && getComputedStyle(element).display !== 'contents');
     for (const one of bars) {
       for (const other of bars) {
         if (one === other || one.contains(other) || other.contains(one)) continue;
