@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { serve } from '../../web-ui/dev/stub-server.mjs';
-import { figure, given, person, state, withBrowser } from './room.mjs';
+import { figure, given, known, person, state, withBrowser } from './room.mjs';
 
 /** Enough for text on plain grounds, and a third of the bytes. */
 const COLOURS = '64';
@@ -75,7 +75,7 @@ async function one(browser, language) {
   await state(page, 'signed_out');
   await both(page, 'sign-in', language);
   await page.locator('#toggle').click();
-  await state(page, 'idle');
+  await known(page);
   await page.locator('#open-settings').click();
   await page.locator('#settings[open]').waitFor();
   await both(page, 'settings', language);
