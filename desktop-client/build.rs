@@ -23,15 +23,12 @@ const COMMANDS: &[&str] = &[
 ];
 
 #[expect(clippy::print_stdout, reason = "this is how a build script speaks to Cargo")]
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The page is inside the program.
     println!("cargo:rerun-if-changed=../web-ui/page");
     println!("cargo:rerun-if-changed=capabilities");
     println!("cargo:rerun-if-env-changed=SUBTIDE_UPDATE_URL");
     println!("cargo:rerun-if-env-changed=SUBTIDE_UPDATE_KEY");
     let manifest = tauri_build::AppManifest::new().commands(COMMANDS);
-    if let Err(error) = tauri_build::try_build(tauri_build::Attributes::new().app_manifest(manifest)) {
-        println!("cargo:warning={error:#}");
-        std::process::exit(1);
-    }
+    Ok(tauri_build::try_build(tauri_build::Attributes::new().app_manifest(manifest))?)
 }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use client::sign_in::RefreshStore;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::oneshot, time::timeout};
 
 /// Under which all our entries stand.

@@ -147,6 +147,7 @@ fn set_up(app: &mut App<Wry>, arguments: &Arguments) -> anyhow::Result<()> {
     program::begin(&handle, arguments.hidden)?;
     tauri::async_runtime::spawn(overlay::watch(handle.clone()));
     tauri::async_runtime::spawn(follow_streams(handle.clone()));
+    tauri::async_runtime::spawn(updates::watch(handle.clone()));
     tauri::async_runtime::spawn(end_when_told(handle));
     Ok(())
 }

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Something the person should know, as a word of the page and what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Notice {
-    /// `settings_bad`, `settings_unsaved`, `shortcut_taken`, `autostart_failed` or `overlay_failed`.
+    /// `settings_bad`, `settings_unsaved`, `shortcut_taken`, `autostart_failed`, `overlay_failed` or `update_ready`.
     pub(crate) code: &'static str,
     /// A file, keys.
     pub(crate) about: String,
@@ -119,7 +119,24 @@ pub(crate) fn begin(app: &AppHandle, hidden: bool) -> tauri::Result<()> {
     tray::apply(app, settings.tray);
     register(app, &settings);
     show_overlay(app, &settings);
+    if !hidden {
+        warm(app, &settings);
+    }
     Ok(())
+}
+
+/// Loads the models of local mode before they are wanted: the first words come sooner. Whether it worked is told when they
+/// are wanted. Models that somebody listens with are left alone.
+fn warm(app: &AppHandle, settings: &Settings) {
+    if settings.mode != Mode::Local || state(app).streams.listening().borrow().open > 0 {
+        return;
+    }
+    let (app, model) = (app.clone(), settings.model.clone());
+    tauri::async_runtime::spawn(async move {
+        if let Err(error) = local_url(&app, &model).await {
+            tracing::warn!(error = format!("{error:#}"), "local mode cannot begin");
+        }
+    });
 }
 
 /// Changes the settings from within: a menu, a shortcut, a button of the overlay.
@@ -153,6 +170,9 @@ pub(crate) fn set(app: &AppHandle, settings: Settings) -> Settings {
     if (before.mode, &before.server) != (settings.mode, &settings.server) {
         let app = app.clone();
         tauri::async_runtime::spawn(async move { person(&app).await });
+    }
+    if (before.mode, &before.model) != (settings.mode, &settings.model) {
+        warm(app, &settings);
     }
     tray::update(app);
     app.emit("settings", &settings).ok();
@@ -256,7 +276,7 @@ pub(crate) fn abandon_streams(app: &AppHandle) {
 
 /// Whether closing the window leaves the program running.
 pub(crate) fn closes_to_tray(app: &AppHandle) -> bool {
-    if tray::is_there(app) && !state(app).ending.load(Ordering::Relaxed) {
+    if tray::can_be_seen(app) && !state(app).ending.load(Ordering::Relaxed) {
         return true;
     }
     end(app);

@@ -1,6 +1,9 @@
 //! The icon in the tray, and its menu. Its words are the page's: the page has the catalogues, and the person's language.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use tauri::{
     AppHandle, Emitter as _, Manager as _,
@@ -53,16 +56,40 @@ pub(crate) fn apply(app: &AppHandle, wanted: bool) {
         }
         return;
     }
-    if !is_there(app)
-        && let Err(error) = build(app)
-    {
-        tracing::warn!(%error, "there is no tray");
+    if app.tray_by_id(ID).is_some() {
+        return;
+    }
+    // On Linux, where the library that draws the icon is not installed, that is not an error but a panic.
+    match catch_unwind(AssertUnwindSafe(|| build(app))) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "there is no tray"),
+        Err(_) => tracing::warn!("there is no tray: is libayatana-appindicator3 installed?"),
     }
 }
 
-/// Whether there is an icon.
-pub(crate) fn is_there(app: &AppHandle) -> bool {
-    app.tray_by_id(ID).is_some()
+/// Whether a window that is closed can be found again there: not every desktop shows the icons of programs.
+pub(crate) fn can_be_seen(app: &AppHandle) -> bool {
+    app.tray_by_id(ID).is_some() && has_host()
+}
+
+#[cfg(target_os = "linux")]
+fn has_host() -> bool {
+    let bus = "org.freedesktop.DBus";
+    let asked = zbus::blocking::Connection::session().and_then(|session| {
+        session.call_method(
+            Some(bus),
+            "/org/freedesktop/DBus",
+            Some(bus),
+            "NameHasOwner",
+            &"org.kde.StatusNotifierWatcher",
+        )
+    });
+    asked.and_then(|answer| answer.body().deserialize()).unwrap_or(false)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_host() -> bool {
+    true
 }
 
 /// Brings the menu up to date.

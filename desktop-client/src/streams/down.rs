@@ -39,7 +39,7 @@ impl Down {
         (self.tell)(Told::State { state: self.state });
         let opened = tokio::select! {
             opened = open(opening) => opened,
-            () = out_of_patience(&mut self.stopping.clone()) => return Closed::of(Cause::Silent),
+            () = out_of_patience(self.stopping.clone()) => return Closed::of(Cause::Silent),
         };
         let (uplink, mut downlink) = match opened {
             Ok(opened) => opened,
@@ -48,8 +48,8 @@ impl Down {
         if link.send(uplink).is_err() {
             return Closed::of(Cause::Stopped);
         }
-        let (mut stops, mut stopping) = (self.stopping.clone(), self.stopping.clone());
-        let mut patience = std::pin::pin!(out_of_patience(&mut stopping));
+        let mut stops = self.stopping.clone();
+        let mut patience = std::pin::pin!(out_of_patience(self.stopping.clone()));
         loop {
             tokio::select! {
                 changed = stops.changed() => match changed {
@@ -109,7 +109,7 @@ async fn open(opening: Opening) -> Result<(Uplink, Downlink), Closed> {
 }
 
 /// Ends when the page asked to stop and the server took too long after that.
-async fn out_of_patience(stopping: &mut watch::Receiver<bool>) {
+async fn out_of_patience(mut stopping: watch::Receiver<bool>) {
     if stopping.wait_for(|stopping| *stopping).await.is_err() {
         pending::<()>().await;
     }

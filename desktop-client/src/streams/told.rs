@@ -159,6 +159,9 @@ fn cause_of_close(why: &str) -> (Cause, u16) {
 pub(crate) fn of_capture(error: &CaptureError) -> Refusal {
     let fault = match error {
         CaptureError::Missing(_) => "missing",
+        CaptureError::Denied(_) => "denied",
+        CaptureError::Open { .. } => "busy",
+        CaptureError::List(_) => "unsupported",
         _ => "failed",
     };
     Refusal::new(fault, error.to_string())

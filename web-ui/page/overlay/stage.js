@@ -84,8 +84,9 @@ class LineView {
     if (first && who) first.setAttribute('data-who', `${who}: `);
   }
 
-  /** @returns {number} rows it takes, in the language in which it takes most */
+  /** @returns {number} rows it takes, in the language in which it takes most; a gap is small */
   rows() {
+    if (this.root.className === 'gap') return 0.25;
     const heights = [...this.#blocks.values()].map(({ root }) => root.offsetHeight / (parseFloat(getComputedStyle(root).lineHeight) || 1));
     return Math.max(1, ...heights.map(Math.round));
   }
@@ -195,7 +196,8 @@ export class Stage {
     let rows = standing.pop()?.view.rows() ?? 0;
     for (const { key, view } of standing.reverse()) {
       rows += view.rows();
-      if (rows <= most) continue;
+      // Room for a gap or two beside.
+      if (rows <= most + 0.5) continue;
       this.#views.delete(key);
       this.#gone.add(key);
       this.#leave(view.root);

@@ -295,7 +295,6 @@ export default {
 
   // Overlay.
   'overlay.title': 'نافذة Subtide العائمة',
-  'overlay.captions': 'النص المكتوب',
   'overlay.waiting': 'في انتظار النص: افتح Subtide في هذا المتصفح واضغط «ابدأ»',
   'overlay.ready': 'يظهر النص هنا. ابدأ الاستماع من نافذة Subtide.',
   'overlay.move': 'اسحب للتحريك',

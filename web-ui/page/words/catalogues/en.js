@@ -295,7 +295,6 @@ export default {
 
   // Overlay.
   'overlay.title': 'Subtide overlay',
-  'overlay.captions': 'Captions',
   'overlay.waiting': 'Waiting for captions: open Subtide in this browser and press Start',
   'overlay.ready': 'Captions appear here. Start listening in Subtide’s window.',
   'overlay.move': 'Drag to move',

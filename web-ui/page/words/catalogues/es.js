@@ -295,7 +295,6 @@ export default {
 
   // Overlay.
   'overlay.title': 'Superposición de Subtide',
-  'overlay.captions': 'Subtítulos',
   'overlay.waiting': 'Esperando subtítulos: abre Subtide en este navegador y pulsa Empezar',
   'overlay.ready': 'Los subtítulos aparecen aquí. Empieza a escuchar en la ventana de Subtide.',
   'overlay.move': 'Arrastra para mover',

@@ -125,7 +125,7 @@ export default {
   'page.smaller': 'A−, छोटे कैप्शन',
   'page.larger': 'A+, बड़े कैप्शन',
   'page.theme': 'थीम: {theme}',
-  'page.spoken': 'बोली जाने वाली भाषा',
+  'page.spoken': 'बोली की भाषा',
   'page.detect': 'भाषा पहचानें',
   'page.translateInto': 'अनुवाद की भाषा',
   'page.nothing': 'कोई नहीं',
@@ -295,7 +295,6 @@ export default {
 
   // Overlay.
   'overlay.title': 'Subtide ओवरले',
-  'overlay.captions': 'कैप्शन',
   'overlay.waiting': 'कैप्शन की प्रतीक्षा: इस ब्राउज़र में Subtide खोलें और “शुरू करें” दबाएँ',
   'overlay.ready': 'कैप्शन यहाँ दिखेंगे। Subtide की विंडो में सुनना शुरू करें।',
   'overlay.move': 'हटाने के लिए खींचें',

@@ -295,7 +295,6 @@ export default {
 
   // Overlay.
   'overlay.title': 'Subtide 悬浮字幕',
-  'overlay.captions': '字幕',
   'overlay.waiting': '正在等待字幕：请在此浏览器中打开 Subtide，然后按“开始”',
   'overlay.ready': '字幕会显示在这里。请在 Subtide 窗口中开始聆听。',
   'overlay.move': '拖动以移动',
