@@ -11,7 +11,7 @@ mod server;
 
 use std::{
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,8 +20,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
+use tokio_tungstenite::tungstenite;
 
-pub use self::server::{Server, Tokens};
+pub use self::server::{Offer, Person, Refused, Server, Tokens};
 use self::{callback::Callback, server::Finish};
 use crate::{ClientError, Credential, TokenSource};
 
@@ -83,13 +84,14 @@ pub struct SignedIn {
     server: Server,
     store: Arc<dyn RefreshStore>,
     held: Mutex<Option<(SecretString, Instant)>>,
+    person: std::sync::Mutex<Option<Person>>,
 }
 
 impl SignedIn {
     /// At `server`, with the refresh token that lies in `store`.
     #[must_use]
     pub fn new(server: Server, store: Arc<dyn RefreshStore>) -> Self {
-        Self { server, store, held: Mutex::new(None) }
+        Self { server, store, held: Mutex::new(None), person: std::sync::Mutex::new(None) }
     }
 
     /// The same, with the answer of a sign-in just made.
@@ -100,14 +102,33 @@ impl SignedIn {
         store.write(&tokens.refresh_token()?)?;
         let until = Instant::now() + Duration::from_secs(tokens.expires_in);
         let held = Mutex::new(Some((tokens.access_token.as_str().into(), until)));
-        Ok(Self { server, store, held })
+        Ok(Self { server, store, held, person: std::sync::Mutex::new(tokens.person()) })
+    }
+
+    /// Whose the tokens are, as the server told with the newest one.
+    pub fn person(&self) -> Option<Person> {
+        self.person.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn renew(&self) -> anyhow::Result<(SecretString, Instant)> {
         let tokens = self.server.refresh(&self.store.read()?).await?;
         self.store.write(&tokens.refresh_token()?)?;
+        *self.person.lock().unwrap_or_else(PoisonError::into_inner) = tokens.person();
         let until = Instant::now() + Duration::from_secs(tokens.expires_in);
         Ok((tokens.access_token.into(), until))
+    }
+
+    /// What kept us from a fresh token: a refusal and a server that is away are told apart, because a session that lost its
+    /// connection tries again after the latter.
+    fn fault(&self, error: &anyhow::Error) -> ClientError {
+        if let Some(Refused { status, message, retry_after }) = error.downcast_ref() {
+            return ClientError::Refused { status: *status, message: message.clone(), retry_after: *retry_after };
+        }
+        if error.downcast_ref::<reqwest::Error>().is_some_and(|error| !error.is_decode()) {
+            let source = tungstenite::Error::Io(std::io::Error::other(format!("{error:#}")));
+            return ClientError::Connect { url: self.server.address().to_string(), source: Box::new(source) };
+        }
+        ClientError::NoToken(format!("{error:#}"))
     }
 }
 
@@ -120,7 +141,7 @@ impl TokenSource for SignedIn {
         if let Some((token, _)) = usable {
             return Ok(token.clone());
         }
-        let renewed = self.renew().await.map_err(|error| ClientError::NoToken(format!("{error:#}")))?;
+        let renewed = self.renew().await.map_err(|error| self.fault(&error))?;
         Ok(held.insert(renewed).0.expose_secret().to_owned().into())
     }
 }

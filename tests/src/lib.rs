@@ -4,12 +4,14 @@
 //! - [`redis_server`], [`postgres`]: a real Redis, a real PostgreSQL for one test
 //! - [`oidc_provider`]: a real OpenID Connect provider, and a browser to sign in with; [`hostile_issuer`]: one that lies
 //! - [`stack`]: the programs of Subtide as processes on that Redis
+//! - [`browser`]: a person at the caption page, in Chromium, behind a network that can be cut
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
 //! - [`resuming`]: a client that comes back after every disconnect
 //! - [`session`]: a client session and what it got
 //! - [`speech`]: the recordings that ship, and how well text agrees with them
 
+pub mod browser;
 pub mod desk;
 pub mod figure;
 pub mod hostile_issuer;

@@ -27,9 +27,10 @@ test('a gap says how long it is and why', () => {
 test('an error says what to do next and how to find it in the logs', () => {
   const notice = { key: '0:1', kind: /** @type {const} */ ('error'), code: 'overloaded', message: 'every worker is busy', retryable: true, retryAfterMs: 2500, traceId: 'abc' };
   const message = noticeMessage(notice);
-  assert.equal(message.text, 'Every worker is busy. Press Start to try again in 3 s.');
-  assert.equal(message.detail, 'overloaded, trace abc');
-  assert.equal(noticeMessage({ ...notice, retryable: false }).text, 'Every worker is busy.');
+  assert.match(message.text, /^It cannot caption everybody .* Press Start to try again in 3 s\.$/);
+  assert.equal(message.detail, 'every worker is busy · overloaded · trace abc');
+  assert.doesNotMatch(noticeMessage({ ...notice, retryable: false }).text, /Start/);
+  assert.match(noticeMessage({ ...notice, retryAfterMs: 7_200_000 }).text, /try again after \d/);
 });
 
 test('a stop that was asked for is no message; a broken connection is, with its close code', () => {

@@ -1,9 +1,9 @@
-//! What is asked of the server: `/auth/start`, `/auth/finish`, `/auth/refresh`.
+//! What is asked of the server: `/auth/config`, `/auth/start`, `/auth/finish`, `/auth/refresh`, `/auth/logout`.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use reqwest::{StatusCode, redirect::Policy};
+use reqwest::{Response, StatusCode, redirect::Policy};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use shared::wire::Refusal;
@@ -12,12 +12,63 @@ use url::{Host, Url};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server asks the provider in between.
 const TIMEOUT: Duration = Duration::from_secs(30);
+const UNREACHABLE: &str = "the server cannot be reached";
 
 /// A server that people sign in at.
 #[derive(Debug, Clone)]
 pub struct Server {
     address: Url,
     http: reqwest::Client,
+}
+
+/// Answer of `/auth/config`: whether people can sign in at a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Whether they can.
+    pub sign_in: bool,
+    /// What people call who signs them in; empty without sign-in.
+    pub provider: String,
+}
+
+/// Somebody who signed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The `sub` of the access token.
+    pub id: String,
+    /// As the provider told it.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// Likewise.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// The server answered, and said no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the server refused ({status}){}{}", after_colon(message), wait(*retry_after))]
+pub struct Refused {
+    /// HTTP status.
+    pub status: u16,
+    /// In the server's words; empty when it said nothing.
+    pub message: String,
+    /// When it says that trying again makes sense (`Retry-After`).
+    pub retry_after: Option<Duration>,
+}
+
+fn after_colon(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+fn wait(retry_after: Option<Duration>) -> String {
+    retry_after.map(|wait| format!("; try again in {} s", wait.as_secs())).unwrap_or_default()
+}
+
+/// Answer of `/auth/config` on the wire.
+#[derive(Deserialize)]
+struct ConfigBody {
+    sign_in: bool,
+    #[serde(default)]
+    provider: Option<String>,
 }
 
 /// Answer of `/auth/start`.
@@ -101,26 +152,62 @@ impl Server {
         self.post("/auth/refresh", &json!({"refresh_token": refresh_token})).await
     }
 
+    /// Whether people can sign in here. A server that does not know the question has no sign-in.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not tell.
+    pub async fn offer(&self) -> anyhow::Result<Offer> {
+        let answer = self.http.get(self.address.join("/auth/config")?).send().await;
+        let answer = answer.map_err(reqwest::Error::without_url).context(UNREACHABLE)?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(Offer::default());
+        }
+        let ConfigBody { sign_in, provider } = read(success(answer).await?).await?;
+        Ok(Offer { sign_in, provider: provider.filter(|_| sign_in).unwrap_or_default() })
+    }
+
+    /// Ends the sign-in that `refresh_token` belongs to, on the server.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or could not end it everywhere.
+    pub async fn logout(&self, refresh_token: &str) -> anyhow::Result<()> {
+        success(self.send("/auth/logout", &json!({"refresh_token": refresh_token})).await?).await.map(drop)
+    }
+
+    /// Where it is; without a path.
+    pub(super) fn address(&self) -> &Url {
+        &self.address
+    }
+
     async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
-        let answer = self.http.post(self.address.join(path)?).json(body).send().await;
-        // Without the address: it is known, and a reader of logs has no use for it.
-        let answer = answer.map_err(reqwest::Error::without_url).context("the server cannot be reached")?;
-        let status = answer.status();
-        if status == StatusCode::NOT_FOUND {
+        let answer = self.send(path, body).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
             bail!("this server has no sign-in (404); it takes API keys or tokens minted elsewhere, in SUBTIDE_TOKEN");
         }
-        let wait = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        if !status.is_success() {
-            let said = answer.json::<Refusal>().await.map(|refusal| format!(": {}", refusal.message));
-            let wait = wait.map(|seconds| format!("; try again in {seconds} s")).unwrap_or_default();
-            bail!("the server refused ({}){}{wait}", status.as_u16(), said.unwrap_or_default());
-        }
-        answer
-            .json()
-            .await
-            .map_err(reqwest::Error::without_url)
-            .context("the server answered something else than promised")
+        read(success(answer).await?).await
     }
+
+    async fn send(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Response> {
+        let answer = self.http.post(self.address.join(path)?).json(body).send().await;
+        // Without the address: it is known, and a reader of logs has no use for it.
+        answer.map_err(reqwest::Error::without_url).context(UNREACHABLE)
+    }
+}
+
+/// `answer`, where it is no refusal.
+async fn success(answer: Response) -> anyhow::Result<Response> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let wait = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let message = answer.json::<Refusal>().await.map(|refusal| refusal.message).unwrap_or_default();
+    Err(Refused { status: status.as_u16(), message, retry_after: wait.map(Duration::from_secs) }.into())
+}
+
+async fn read<T: DeserializeOwned>(answer: Response) -> anyhow::Result<T> {
+    let read = answer.json().await.map_err(reqwest::Error::without_url);
+    read.context("the server answered something else than promised")
 }
 
 impl Begun {
@@ -147,6 +234,12 @@ impl Tokens {
     /// When the server sent none.
     pub fn refresh_token(&self) -> anyhow::Result<String> {
         self.refresh_token.clone().context("the server sent no refresh token")
+    }
+
+    /// Whose they are, where the server told.
+    #[must_use]
+    pub fn person(&self) -> Option<Person> {
+        serde_json::from_value(self.rest.get("person")?.clone()).ok()
     }
 
     /// All of it as JSON, with the refresh token or without.

@@ -24,22 +24,26 @@ impl RefreshStore for Memory {
 
 /// Takes one POST and answers it. Returns its path and body.
 async fn answer(listener: &TcpListener, answer: impl FnOnce(&Value) -> Value) -> (String, Value) {
+    answer_with(listener, "200 OK", answer).await
+}
+
+async fn answer_with(listener: &TcpListener, status: &str, answer: impl FnOnce(&Value) -> Value) -> (String, Value) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let (mut request, mut piece) = (String::new(), [0; 4096]);
     let (head, body) = loop {
         let read = stream.read(&mut piece).await.unwrap();
         request.push_str(std::str::from_utf8(&piece[..read]).unwrap());
         if let Some((head, body)) = request.split_once("\r\n\r\n") {
-            let length =
-                head.to_lowercase().split("content-length: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+            let head_lower = head.to_lowercase();
+            let length = head_lower.split("content-length: ").nth(1).map_or("0", |rest| rest.lines().next().unwrap());
             if body.len() >= length.parse().unwrap() {
-                break (head.to_owned(), serde_json::from_str::<Value>(body).unwrap());
+                break (head.to_owned(), serde_json::from_str::<Value>(body).unwrap_or_default());
             }
         }
     };
     let said = answer(&body).to_string();
     let head_out =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", said.len());
+        format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", said.len());
     stream.write_all((head_out + &said).as_bytes()).await.unwrap();
     (head.split(' ').nth(1).unwrap().to_owned(), body)
 }
@@ -124,4 +128,51 @@ async fn a_long_running_program_refreshes_and_keeps_each_next_token() {
         "a token in hand is used again, unless a fresh one is wanted"
     );
     assert_eq!(store.read().unwrap(), "refresh-2");
+}
+
+async fn somewhere() -> (TcpListener, SignedIn) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = Arc::new(Memory(std::sync::Mutex::new("refresh-0".to_owned())));
+    let server = Server::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    (listener, SignedIn::new(server, store))
+}
+
+#[tokio::test]
+async fn a_refused_refresh_and_a_server_that_is_away_are_told_apart() {
+    let (listener, source) = somewhere().await;
+    let refusal = |_: &Value| json!({"code": "auth_error", "message": "sign in again", "trace_id": ""});
+    let (refused, _) = tokio::join!(source.token(false), answer_with(&listener, "401 Unauthorized", refusal));
+    assert!(
+        matches!(&refused, Err(ClientError::Refused { status: 401, message, .. }) if message == "sign in again"),
+        "{refused:?}"
+    );
+    drop(listener);
+    let away = source.token(false).await;
+    assert!(matches!(away, Err(ClientError::Connect { .. })), "{away:?}");
+    assert_eq!(source.store.read().unwrap(), "refresh-0", "it is still good");
+}
+
+#[tokio::test]
+async fn a_server_says_whether_people_can_sign_in_and_who_did() {
+    let (listener, source) = somewhere().await;
+    let config = |_: &Value| json!({"sign_in": true, "provider": "Google", "ways": ["browser", "native"]});
+    let (offer, (path, _)) = tokio::join!(source.server.offer(), answer(&listener, config));
+    assert_eq!(
+        (offer.unwrap(), path.as_str()),
+        (Offer { sign_in: true, provider: "Google".to_owned() }, "/auth/config")
+    );
+    let none = |_: &Value| json!({"sign_in": false, "provider": null, "ways": []});
+    let (offer, _) = tokio::join!(source.server.offer(), answer(&listener, none));
+    assert_eq!(offer.unwrap(), Offer::default());
+    let (offer, _) = tokio::join!(source.server.offer(), answer_with(&listener, "404 Not Found", |_| json!({})));
+    assert_eq!(offer.unwrap(), Offer::default());
+
+    assert_eq!(source.person(), None);
+    let (token, _) = tokio::join!(source.token(false), answer(&listener, |_| tokens(1)));
+    assert!(token.is_ok());
+    assert_eq!(source.person().unwrap().id, "p1");
+    let (left, (path, body)) =
+        tokio::join!(source.server.logout("refresh-1"), answer_with(&listener, "204 No Content", |_| json!({})));
+    left.unwrap();
+    assert_eq!((path.as_str(), body), ("/auth/logout", json!({"refresh_token": "refresh-1"})));
 }

@@ -4,7 +4,7 @@
  * beats a partial, then the higher revision); everything else is keyed by what it says.
  *
  * @import { Gap, Limits, ServerEvent } from '../link/protocol.js'
- * @import { Line, Utterance } from './lines.js'
+ * @import { GapLine, Line, Utterance } from './lines.js'
  */
 
 import { gapLine, inOrder, speechLine, supersedes } from './lines.js';
@@ -28,8 +28,16 @@ const MAX_NOTICES = 20;
 export class Captions {
   /** @type {Map<string, Utterance>} */
   #utterances = new Map();
-  /** @type {Map<string, { run: number, gap: Gap }>} */
+  /** @type {Map<string, GapLine>} */
   #gaps = new Map();
+  /** All lines, until more changes than those of `#changed`. @type {Line[] | null} */
+  #list = null;
+  /** Where in the list a line is. @type {Map<string, number>} */
+  #places = new Map();
+  /** What changed since the list was made. @type {Map<string, Utterance>} */
+  #changed = new Map();
+  /** Places in the list where another line stands since somebody asked; null when all may be others. @type {number[] | null} */
+  #replaced = null;
   /** @type {Map<string, Notice>} */
   #notices = new Map();
   /** @type {readonly string[]} */
@@ -52,6 +60,11 @@ export class Captions {
   behindMs = 0;
   /** Lines dropped because there were too many. */
   forgotten = 0;
+
+  /** The newest session's number since the page was opened, from 0; -1 before the first. */
+  get run() {
+    return this.#run;
+  }
 
   /**
    * Targets that lines begun from now on wait for.
@@ -76,6 +89,7 @@ export class Captions {
   close() {
     this.#over = true;
     this.behindMs = 0;
+    this.#list = null;
   }
 
   /**
@@ -89,7 +103,8 @@ export class Captions {
     const from_ms = open.length ? Math.min(...open) : Math.max(0, ...ends);
     /** @type {Gap} */
     const gap = { type: 'gap', from_ms, to_ms: Math.max(from_ms, untilMs), reason: 'not_resumed' };
-    this.#gaps.set(`${this.#run}:gap:${from_ms}:not_resumed`, { run: this.#run, gap });
+    const key = `${this.#run}:gap:${from_ms}:not_resumed`;
+    this.#gaps.set(key, gapLine(key, this.#run, gap));
     this.close();
   }
 
@@ -98,16 +113,30 @@ export class Captions {
     return [...this.#notices.values()];
   }
 
-  /** @returns {Line[]} in the order of speech */
+  /**
+   * @returns {readonly Line[]} in the order of speech, good until the next call; a line that nothing changed is the same
+   *   object as before
+   */
   lines() {
+    if (this.#list && this.#mended(this.#list)) return this.#list;
     /** @type {Line[]} */
-    const lines = [];
+    const lines = [...this.#gaps.values()];
     for (const [key, utterance] of this.#utterances) {
-      const line = speechLine(key, utterance, this.#over || utterance.run !== this.#run);
+      const line = this.#line(key, utterance);
       if (line) lines.push(line);
     }
-    for (const [key, { run, gap }] of this.#gaps) lines.push(gapLine(key, run, gap));
-    return lines.sort(inOrder);
+    this.#list = lines.sort(inOrder);
+    this.#places = new Map(lines.map(({ key }, place) => [key, place]));
+    this.#changed.clear();
+    this.#replaced = null;
+    return this.#list;
+  }
+
+  /** @returns {readonly number[] | null} where in `lines` another line stands since this was last asked; null: anywhere */
+  replaced() {
+    const replaced = this.#replaced;
+    this.#replaced = [];
+    return replaced;
   }
 
   /**
@@ -121,11 +150,32 @@ export class Captions {
     return caption?.revision === revision ? caption.end_ms : null;
   }
 
+  /** Puts what changed in place, where all lines stay where they are. @param {Line[]} list @returns {boolean} whether it could */
+  #mended(list) {
+    for (const [key, utterance] of this.#changed) {
+      const place = this.#places.get(key) ?? -1;
+      const line = this.#line(key, utterance);
+      if (!line || list[place]?.startMs !== line.startMs) return false;
+      if (list[place] !== line) this.#replaced?.push(place);
+      list[place] = line;
+      this.#changed.delete(key);
+    }
+    return true;
+  }
+
+  /** @param {string} key @param {Utterance} utterance @returns {Line | null} */
+  #line(key, utterance) {
+    const over = this.#over || utterance.run !== this.#run;
+    if (utterance.drawn?.over !== over) utterance.drawn = { over, line: speechLine(key, utterance, over) };
+    return utterance.drawn.line;
+  }
+
   /** @param {ServerEvent} event @returns {boolean} */
   #take(event) {
     switch (event.type) {
       case 'started': {
         const fresh = event.session !== this.session;
+        this.#list = null;
         if (fresh) this.#begin();
         if (fresh || event.event > this.lastEvent) this.#over = false;
         this.session = event.session;
@@ -152,7 +202,9 @@ export class Captions {
         return true;
       }
       case 'gap': {
-        this.#gaps.set(`${this.#run}:gap:${event.from_ms}:${event.to_ms}:${event.reason}`, { run: this.#run, gap: event });
+        const key = `${this.#run}:gap:${event.from_ms}:${event.to_ms}:${event.reason}`;
+        if (!this.#gaps.has(key)) this.#gaps.set(key, gapLine(key, this.#run, event));
+        this.#list = null;
         if (event.utterance !== undefined) this.#utterance(event.utterance).lost = true;
         shrink(this.#gaps, MAX_LINES);
         return true;
@@ -188,16 +240,19 @@ export class Captions {
     this.behindMs = 0;
   }
 
-  /** @param {number} id @returns {Utterance} the one held, or a new one */
+  /** @param {number} id @returns {Utterance} the one held, or a new one, about to be changed */
   #utterance(id) {
     const key = `${this.#run}:${id}`;
     let held = this.#utterances.get(key);
     if (!held) {
-      const unheard = { startMs: 0, endMs: 0, lost: false, caption: null };
+      const unheard = { startMs: 0, endMs: 0, lost: false, caption: null, drawn: null };
       held = { run: this.#run, id, ...unheard, expected: this.#targets, translations: new Map() };
       this.#utterances.set(key, held);
       this.forgotten += shrink(this.#utterances, MAX_LINES);
+      this.#list = null;
     }
+    held.drawn = null;
+    this.#changed.set(key, held);
     return held;
   }
 

@@ -1,6 +1,8 @@
 /**
  * How old the audio under a caption is when the caption is shown. No DOM; the caller brings the time.
  * The server counts audio in milliseconds since the first sample it got; the page knows when it heard each of them.
+ *
+ * @import { Channel } from '../host/host.js'
  */
 
 /** Marks kept, at one per 100 ms frame: two minutes. A caption older than that has no latency worth showing. */
@@ -66,5 +68,44 @@ export class Latency {
 
   clear() {
     this.#samples = [];
+  }
+}
+
+/** Of all channels: each has a clock and measurements of its own. */
+export class Delays {
+  /** @type {Map<Channel, { clock: AudioClock, source: Latency, target: Latency }>} */
+  #channels = new Map();
+
+  /** A session begins there. @param {Channel} channel */
+  begin(channel) {
+    this.#channels.set(channel, { clock: new AudioClock(), source: new Latency(), target: new Latency() });
+  }
+
+  /** @param {Channel} channel @param {number} audioMs heard by now @param {number} now */
+  heard(channel, audioMs, now) {
+    this.#channels.get(channel)?.clock.mark(audioMs, now);
+  }
+
+  /** @param {Channel} channel @param {number} fromMs as in AudioClock */
+  rebase(channel, fromMs) {
+    this.#channels.get(channel)?.clock.rebase(fromMs);
+  }
+
+  /**
+   * Text is on the screen now.
+   * @param {Channel} channel @param {'source' | 'target'} text
+   * @param {number | null} endMs of the audio it was heard in; null when nobody knows
+   * @param {number} now
+   */
+  drawn(channel, text, endMs, now) {
+    const held = this.#channels.get(channel);
+    const heardAt = endMs === null ? null : (held?.clock.heardAt(endMs) ?? null);
+    if (heardAt !== null) held?.[text].add(now - heardAt);
+  }
+
+  /** @param {'source' | 'target'} text @returns {number | null} milliseconds, of the channel that waits longest; null before the first */
+  median(text) {
+    const medians = [...this.#channels.values()].map((held) => held[text].median()).filter((median) => median !== null);
+    return medians.length > 0 ? Math.max(...medians) : null;
   }
 }

@@ -2,7 +2,7 @@
  * The link to the gateway: opens WebSockets, speaks `subtide.v1`, tells what comes back and why it ended. A socket that
  * breaks is replaced, and the session goes on where it was (kept.js, retry.js). No DOM, and no meaning of captions.
  *
- * @import { ClientMessage, Resume, ServerEvent, StartMessage, WireError } from './protocol.js'
+ * @import { ClientMessage, GlossaryTerm, Resume, ServerEvent, StartMessage, WireError } from './protocol.js'
  * @import { CloseCause, Refused } from './door.js'
  * @import { Sequel } from './retry.js'
  */
@@ -103,7 +103,7 @@ export class Link {
     else this.#flow();
   }
 
-  /** New languages from the next utterance on. @param {{ source: string, targets: string[] }} languages */
+  /** New languages from the next utterance on, another glossary at once. @param {{ source: string, targets: string[], glossary?: GlossaryTerm[] }} languages */
   update(languages) {
     // Also for a session that has to begin anew.
     this.#start = { ...this.#start, ...languages };

@@ -10,11 +10,14 @@
  * @property {string} source BCP-47 tag, or `auto`.
  * @property {string[]} targets BCP-47 tags.
  * @property {boolean} [partials]
+ * @property {GlossaryTerm[]} [glossary]
  * @property {Resume} [resume] The session to go on with.
  *
  * @typedef {{ token: string, last_event: number }} Resume `resume_token` of the newest `started`, and the last event seen.
  *
- * @typedef {{ type: 'update', source?: string, targets?: string[] }} UpdateMessage
+ * @typedef {{ source: string, target?: string }} GlossaryTerm As spoken, and as it must be translated.
+ *
+ * @typedef {{ type: 'update', source?: string, targets?: string[], glossary?: GlossaryTerm[] }} UpdateMessage
  * @typedef {StartMessage | UpdateMessage | { type: 'finalize' } | { type: 'stop' } |
  *   { type: 'auth', token: string }} ClientMessage
  *
@@ -55,6 +58,10 @@ export const STREAM_PATH = '/v1/stream';
 
 /** Most targets of one session, until the server's `limits` say otherwise. */
 export const MAX_TARGETS = 16;
+
+/** Most terms of a glossary, and the longest side of one in bytes of UTF-8. */
+export const MAX_TERMS = 256;
+export const MAX_TERM_BYTES = 128;
 
 /** Sample rates the server takes, in hertz. */
 export const MIN_SAMPLE_RATE = 8000;

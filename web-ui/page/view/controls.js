@@ -1,16 +1,17 @@
 /**
- * The bars above and below the captions: start and stop, languages, level, connection, latency, size, theme, notices.
- * Knows the DOM and nothing of sockets or sound.
+ * The bars above and below the captions: start, stop and pause, level, connection, latency, size, theme, notices; and the
+ * keys for all of it. Knows the DOM and nothing of sockets or sound.
  *
  * @import { Message } from '../words/messages.js'
  * @import { Settings } from './settings.js'
  * @import { SignInState } from '../people/sign-in.js'
  */
 
-import { byId, make } from './dom.js';
-import { nameOf, OFFERED, parseTag } from '../words/languages.js';
-import { MAX_TARGETS } from '../link/protocol.js';
-import { save, SCALES, THEMES } from './settings.js';
+import { onSpoken, seconds, speak, t } from '../words/t.js';
+import { byId, label, localise, make, say } from './dom.js';
+import { Languages } from './languages.js';
+import { follow, save, SCALES, THEMES } from './settings.js';
+import { SettingsDialog } from './settings-dialog.js';
 
 /** Louder than this and the recogniser hears distortion. */
 const CLIPPING = 0.99;
@@ -18,88 +19,104 @@ const CLIPPING = 0.99;
 const FLOOR_DB = 60;
 
 /**
- * @typedef {'idle' | 'signed_out' | 'asking' | 'connecting' | 'open' | 'reconnecting' | 'stopping' | 'failed'} Phase
+ * @typedef {'idle' | 'signed_out' | 'asking' | 'connecting' | 'open' | 'paused' | 'reconnecting' | 'stopping' | 'failed'} Phase
  *
  * @typedef {object} ControlsListener
  * @property {() => void} toggle start, stop, or sign in
+ * @property {() => void} [pause] pause, or go on
  * @property {() => void} signOut
  * @property {() => void} finalize
- * @property {() => void} languages source or targets have changed
+ * @property {() => void} languages source, targets or glossary have changed
+ * @property {() => void} [settings] anything else that is remembered has changed, here or in another window
  */
 
-const THEME_SIGNS = { auto: '◐', light: '☀', dark: '☾' };
-
-/** @type {Record<Phase, { text: string, button: string }>} */
-const PHASES = {
-  idle: { text: 'Not listening', button: 'Start' },
-  signed_out: { text: 'Signed out', button: 'Sign in' },
-  asking: { text: 'Waiting for the microphone', button: 'Cancel' },
-  connecting: { text: 'Connecting', button: 'Cancel' },
-  open: { text: 'Listening', button: 'Stop' },
-  reconnecting: { text: 'Reconnecting…', button: 'Stop' },
-  stopping: { text: 'Finishing the last words', button: 'Stop' },
-  failed: { text: 'Not connected', button: 'Start' },
+/** What the button does. @type {Record<Phase, import('../words/t.js').Key>} */
+const BUTTONS = {
+  idle: 'page.start',
+  signed_out: 'page.signIn',
+  asking: 'page.cancel',
+  connecting: 'page.cancel',
+  open: 'page.stop',
+  paused: 'page.stop',
+  reconnecting: 'page.stop',
+  stopping: 'page.stop',
+  failed: 'page.start',
 };
 
 /** Phases in which there is a session, or soon will be. @type {Set<Phase>} */
-const LIVE = new Set(['connecting', 'open', 'reconnecting', 'stopping']);
+const LIVE = new Set(['connecting', 'open', 'paused', 'reconnecting', 'stopping']);
 
 export class Controls {
   #toggle = byId('toggle', HTMLButtonElement);
+  #pause = byId('pause', HTMLButtonElement);
   #finalize = byId('finalize', HTMLButtonElement);
   #state = byId('state', HTMLElement);
-  #stateText = byId('state-text', HTMLElement);
   #lag = byId('lag', HTMLElement);
   #meter = byId('meter', HTMLElement);
-  #source = byId('source', HTMLSelectElement);
-  #targets = byId('targets', HTMLDetailsElement);
-  #summary = byId('targets-summary', HTMLElement);
-  #choices = byId('choices', HTMLElement);
-  #tag = byId('tag', HTMLInputElement);
-  #fault = byId('tag-fault', HTMLElement);
   #theme = byId('theme', HTMLButtonElement);
   #settings;
   #listener;
-  #maxTargets = MAX_TARGETS;
+  #languages;
+  #dialog;
+  /** @type {Phase} */
+  #phase = 'idle';
+  /** @type {SignInState} */
+  #person = { offered: false, person: null, provider: '', unclear: false };
+  /** @type {[number | null, number | null]} */
+  #latency = [null, null];
+  /** Says again what stands beside the state. @type {() => string} */
+  #aside = () => '';
 
   /** @param {Settings} settings kept up to date as the reader chooses @param {ControlsListener} listener */
   constructor(settings, listener) {
     this.#settings = settings;
     this.#listener = listener;
-    this.#toggle.addEventListener('click', () => listener.toggle());
-    this.#finalize.addEventListener('click', () => listener.finalize());
-    this.#source.addEventListener('change', () => this.#choose({ source: this.#source.value }));
-    byId('sign-out', HTMLButtonElement).addEventListener('click', () => listener.signOut());
-    byId('add', HTMLFormElement).addEventListener('submit', (event) => this.#add(event));
-    byId('smaller', HTMLButtonElement).addEventListener('click', () => this.#resize(-1));
-    byId('larger', HTMLButtonElement).addEventListener('click', () => this.#resize(1));
-    this.#theme.addEventListener('click', () => this.#nextTheme());
-    document.addEventListener('keydown', (event) => this.#key(event));
-    document.addEventListener('click', (event) => {
-      if (event.target instanceof Node && !this.#targets.contains(event.target)) this.#targets.open = false;
+    this.#speak();
+    this.#languages = new Languages(settings, () => {
+      save(settings);
+      listener.languages();
     });
-    this.#listLanguages();
+    this.#dialog = new SettingsDialog(settings, (what) => {
+      save(settings);
+      this.#changed(what);
+    });
+    follow(settings, () => {
+      this.#changed('all');
+      this.#dialog.refresh();
+    });
+    onSpoken(() => this.#again());
+    this.#listen();
     this.#dress();
+    this.#again();
   }
 
   /** @param {Phase} phase */
   phase(phase) {
-    const { text, button } = PHASES[phase];
+    this.#phase = phase;
     this.#state.dataset.state = phase;
-    this.#stateText.textContent = text;
-    this.#toggle.textContent = button;
+    byId('state-text', HTMLElement).textContent = t(`page.phase.${phase}`);
+    this.#toggle.textContent = t(BUTTONS[phase]);
     this.#toggle.setAttribute('aria-pressed', String(LIVE.has(phase) && phase !== 'connecting'));
     this.#toggle.disabled = phase === 'stopping';
     this.#finalize.disabled = phase !== 'open';
-    if (!LIVE.has(phase)) this.level(0);
+    const paused = phase === 'paused';
+    this.#pause.disabled = !paused && phase !== 'open' && phase !== 'reconnecting';
+    this.#pause.setAttribute('aria-pressed', String(paused));
+    label(this.#pause, paused ? 'page.resume' : 'page.pause');
+    this.#pause.title = t(paused ? 'page.resume' : 'page.pause');
+    byId('pause-icon', SVGUseElement).setAttribute('href', paused ? '#i-resume' : '#i-pause');
+    if (!LIVE.has(phase) || paused) this.level(0);
   }
 
   /** @param {SignInState} state */
-  person({ offered, person, provider }) {
+  person(state) {
+    this.#person = state;
+    const { offered, person, provider } = state;
     byId('person', HTMLElement).hidden = !person;
-    byId('person-name', HTMLElement).textContent = person ? (person.name ?? person.email ?? 'Signed in') : '';
+    byId('person-name', HTMLElement).textContent = person ? (person.name ?? person.email ?? t('page.signedIn')) : '';
     byId('person-name', HTMLElement).title = person?.email ?? '';
-    byId('lead', HTMLElement).textContent = offered && !person ? `Sign in${provider ? ` with ${provider}` : ''}, then press Start and speak.` : 'Press Start and speak.';
+    const lead = provider ? t('page.leadSignInWith', { provider }) : t('page.leadSignIn');
+    byId('lead', HTMLElement).textContent = offered && !person ? lead : t('page.lead');
   }
 
   /** @param {number} peak 0 to 1 */
@@ -113,29 +130,31 @@ export class Controls {
 
   /** @param {number | null} source milliseconds @param {number | null} target milliseconds */
   latency(source, target) {
-    byId('latency-source', HTMLElement).textContent = seconds(source);
-    byId('latency-target', HTMLElement).textContent = seconds(target);
+    this.#latency = [source, target];
+    byId('latency-source', HTMLElement).textContent = source === null ? '–' : seconds(source);
+    byId('latency-target', HTMLElement).textContent = target === null ? '–' : seconds(target);
   }
 
   /** @param {number} behindMs 0 when captions keep up */
   lag(behindMs) {
-    this.#tell(behindMs > 0 ? `Captions are ${(behindMs / 1000).toFixed(1)} s behind` : '');
+    this.#tell(() => (behindMs > 0 ? t('page.behind', { time: seconds(behindMs) }) : ''));
   }
 
   /** What is said is kept until there is a connection again. */
   keeping() {
-    this.#tell('What you say meanwhile is kept');
+    this.#tell(() => t('page.keeping'));
   }
 
-  /** @param {string} text */
-  #tell(text) {
+  /** @param {() => string} aside */
+  #tell(aside) {
+    this.#aside = aside;
+    const text = aside();
     if (this.#lag.textContent !== text) this.#lag.textContent = text;
   }
 
   /** @param {number} most targets the server takes */
   limit(most) {
-    this.#maxTargets = most;
-    this.#listLanguages();
+    this.#languages.limit(most);
   }
 
   /** @param {readonly { key: string, message: Message }[]} notices @param {(key: string) => void} dismiss */
@@ -145,8 +164,13 @@ export class Controls {
         const notice = make('div', 'notice');
         notice.dataset.tone = message.tone;
         notice.append(make('p', 'title', message.title), make('p', '', message.text));
-        if (message.detail) notice.append(make('p', 'detail', message.detail));
-        const close = make('button', 'quiet', 'Dismiss');
+        if (message.detail) {
+          const detail = make('p', 'detail', message.detail);
+          detail.lang = 'en';
+          detail.dir = 'auto';
+          notice.append(detail);
+        }
+        const close = say('button', 'page.dismiss', 'quiet');
         close.type = 'button';
         close.addEventListener('click', () => dismiss(key));
         notice.append(close);
@@ -155,106 +179,109 @@ export class Controls {
     );
   }
 
-  /** @param {Partial<Settings>} choice */
-  #choose(choice) {
-    Object.assign(this.#settings, choice);
-    save(this.#settings);
-    this.#listLanguages();
-    this.#listener.languages();
+  /** Opens the settings. */
+  openSettings() {
+    this.#dialog.open();
   }
 
-  #listLanguages() {
-    const { source, targets, added } = this.#settings;
-    const tags = [...new Set([...OFFERED, ...added, ...targets])];
-    const sources = ['auto', ...new Set([...tags, ...(source === 'auto' ? [] : [source])])];
-    this.#source.replaceChildren(
-      ...sources.map((tag) => {
-        const option = make('option', '', tag === 'auto' ? 'Detect the language' : `${nameOf(tag)} (${tag})`);
-        option.value = tag;
-        return option;
-      }),
-    );
-    this.#source.value = source;
-    const focused = [...this.#choices.querySelectorAll('input')].find((box) => box === document.activeElement)?.value;
-    const choices = tags.map((tag) => this.#choice(tag));
-    this.#choices.replaceChildren(...choices.map(({ label }) => label));
-    choices.find(({ box }) => box.value === focused)?.box.focus();
-    this.#summary.textContent = targets.length ? targets.map(nameOf).join(', ') : 'nothing';
+  #listen() {
+    const listener = this.#listener;
+    this.#toggle.addEventListener('click', () => listener.toggle());
+    this.#pause.addEventListener('click', () => listener.pause?.());
+    this.#finalize.addEventListener('click', () => listener.finalize());
+    byId('sign-out', HTMLButtonElement).addEventListener('click', () => listener.signOut());
+    byId('smaller', HTMLButtonElement).addEventListener('click', () => this.#resize(-1));
+    byId('larger', HTMLButtonElement).addEventListener('click', () => this.#resize(1));
+    byId('open-settings', HTMLButtonElement).addEventListener('click', () => this.openSettings());
+    this.#theme.addEventListener('click', () => this.#nextTheme());
+    document.addEventListener('keydown', (event) => this.#key(event));
+    const drops = () => document.querySelectorAll('details.drop');
+    document.addEventListener('click', ({ target }) => {
+      for (const drop of drops()) if (target instanceof Node && target.isConnected && !drop.contains(target)) drop.removeAttribute('open');
+    });
+    globalThis.addEventListener('languagechange', () => this.#speak());
   }
 
-  /** @param {string} tag */
-  #choice(tag) {
-    const { targets } = this.#settings;
-    const box = make('input');
-    box.type = 'checkbox';
-    box.value = tag;
-    box.checked = targets.includes(tag);
-    box.disabled = !box.checked && targets.length >= this.#maxTargets;
-    box.addEventListener('change', () =>
-      this.#choose({ targets: box.checked ? [...targets, tag] : targets.filter((held) => held !== tag) }),
-    );
-    const label = make('label');
-    const name = make('span', '', nameOf(tag));
-    name.lang = tag;
-    label.append(box, name, make('span', 'tag', tag));
-    return { box, label };
+  /** Something was chosen in the settings or in another window. @param {import('./settings-dialog.js').Changed} what */
+  #changed(what) {
+    this.#speak();
+    this.#dress();
+    this.#languages.list();
+    if (what === 'glossary' || what === 'all') this.#listener.languages();
+    this.#listener.settings?.();
   }
 
-  /** @param {SubmitEvent} event */
-  #add(event) {
-    event.preventDefault();
-    const { targets, added } = this.#settings;
-    const tag = parseTag(this.#tag.value);
-    const full = targets.length >= this.#maxTargets;
-    this.#fault.textContent = !tag
-      ? 'That is not a BCP-47 language tag; pt-BR and zh-Hant are.'
-      : full
-        ? `The server takes ${this.#maxTargets} languages at most; take one away first.`
-        : '';
-    this.#tag.setAttribute('aria-invalid', String(!tag || full));
-    if (!tag || full) return;
-    this.#tag.value = '';
-    this.#choose({ targets: [...new Set([...targets, tag])], added: OFFERED.includes(tag) ? added : [...new Set([...added, tag])] });
+  #speak() {
+    speak(this.#settings.language, navigator.languages);
+  }
+
+  /** Says everything again, in the page's language. */
+  #again() {
+    localise(document);
+    this.phase(this.#phase);
+    this.person(this.#person);
+    this.latency(...this.#latency);
+    this.#tell(this.#aside);
+    this.#languages.list();
+    this.#nameTheme();
   }
 
   /** @param {number} step */
   #resize(step) {
     this.#settings.scale = Math.max(0, Math.min(SCALES.length - 1, this.#settings.scale + step));
-    this.#dress();
+    this.#remember();
   }
 
   #nextTheme() {
     this.#settings.theme = THEMES[(THEMES.indexOf(this.#settings.theme) + 1) % THEMES.length] ?? 'auto';
-    this.#dress();
+    this.#remember();
   }
 
+  #remember() {
+    save(this.#settings);
+    this.#dress();
+    this.#dialog.refresh();
+    this.#listener.settings?.();
+  }
+
+  /** Puts the choices about the looks into effect. */
   #dress() {
-    const { scale, theme } = this.#settings;
+    const { scale, theme, contrast, font, layout } = this.#settings;
     const root = document.documentElement;
     root.style.setProperty('--scale', String(SCALES[scale] ?? 1));
-    if (theme === 'auto') delete root.dataset.theme;
-    else root.dataset.theme = theme;
-    this.#theme.textContent = THEME_SIGNS[theme];
-    this.#theme.setAttribute('aria-label', `Theme: ${theme}`);
-    this.#theme.title = `Theme: ${theme}`;
+    Object.assign(root.dataset, { theme, contrast, font, layout });
+    byId('theme-icon', SVGUseElement).setAttribute('href', `#i-${theme}`);
+    this.#nameTheme();
     byId('smaller', HTMLButtonElement).disabled = scale === 0;
     byId('larger', HTMLButtonElement).disabled = scale === SCALES.length - 1;
-    save(this.#settings);
+  }
+
+  #nameTheme() {
+    const name = t('page.theme', { theme: t(`settings.theme.${this.#settings.theme}`) });
+    this.#theme.setAttribute('aria-label', name);
+    this.#theme.title = name;
   }
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    if (event.key === 'Enter' && event.ctrlKey && !event.repeat) {
-      event.preventDefault();
-      if (!this.#toggle.disabled) this.#listener.toggle();
-    } else if (event.key === 'Escape' && this.#targets.open) {
-      this.#targets.open = false;
-      this.#targets.querySelector('summary')?.focus();
+    if (event.key === 'Escape') {
+      const drop = document.querySelector('details.drop[open]');
+      drop?.removeAttribute('open');
+      drop?.querySelector('summary')?.focus();
+      return;
     }
+    const action = (event.ctrlKey || event.metaKey) && !event.altKey && !event.repeat && this.#action(event);
+    if (!action) return;
+    event.preventDefault();
+    action();
   }
-}
 
-/** @param {number | null} ms */
-function seconds(ms) {
-  return ms === null ? '–' : `${(ms / 1000).toFixed(1)} s`;
+  /** @param {KeyboardEvent} event with Ctrl held @returns {(() => void) | null} */
+  #action({ key, code, shiftKey }) {
+    if (key === 'Enter' && !shiftKey) return () => this.#toggle.click();
+    if (code === 'Space' && shiftKey) return () => this.#pause.click();
+    if (key === ',' && !shiftKey) return () => this.openSettings();
+    if (code === 'KeyH' && shiftKey) return () => byId('open-history', HTMLButtonElement).click();
+    return null;
+  }
 }

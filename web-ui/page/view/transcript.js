@@ -1,221 +1,260 @@
 /**
  * Draws the lines. Knows the DOM and nothing of sockets or sound.
  *
- * Text is changed in place and only where it differs, and committed text only grows at its end: what a reader reads or
- * has selected does not move under their eyes.
+ * Only the newest lines are in the DOM, and those a reader scrolled back to: an hour of captions costs as much to draw as a
+ * minute. Of those, what did not change is not touched.
  *
- * @import { GapLine, Line, SpeechLine, TranslationLine } from '../captions/lines.js'
+ * @import { HeardLine } from '../history/heard.js'
  */
 
+import { gapText } from '../words/messages.js';
+import { spoken, t } from '../words/t.js';
 import { byId, make } from './dom.js';
-import { clock, gapText } from '../words/messages.js';
+import { finishedText, GapView, SpeechView } from './line-view.js';
+import { Reading } from './reading.js';
 
-/** Closer than this to the end counts as reading live, in CSS pixels. */
-const NEAR_END_PX = 60;
+/** Lines in the DOM while the page follows the newest, and how many more gather before the oldest leave. */
+const LIVE = 120;
+const SPARE = 40;
+/** Earlier lines that come back at once. */
+const EARLIER = 100;
 /** Finished captions kept for the screen reader. */
 const MAX_ANNOUNCED = 6;
 
-/** One language of a line: the steady words and the uncertain ones after them. */
-class Words {
-  #committed = document.createTextNode('');
-  #tail = make('span', 'tail');
-  #waiting = make('span', 'waiting');
-
-  /** @param {string} className */
-  constructor(className) {
-    this.root = make('p', `text ${className}`);
-    this.mark = make('span', 'mark');
-    this.words = make('span', 'words');
-    this.words.dir = 'auto';
-    this.words.append(this.#committed, this.#tail, this.#waiting);
-    this.root.append(this.mark, this.words);
-  }
-
-  /** @param {{ committed: string, tail: string }} text @param {string} lang @param {boolean} waiting */
-  set({ committed, tail }, lang, waiting) {
-    const shown = this.#committed.data;
-    if (committed !== shown) {
-      if (committed.startsWith(shown)) this.#committed.appendData(committed.slice(shown.length));
-      else this.#committed.data = committed;
-    }
-    if (this.#tail.textContent !== tail) this.#tail.textContent = tail;
-    const dots = waiting ? '…' : '';
-    if (this.#waiting.textContent !== dots) this.#waiting.textContent = dots;
-    if (this.words.lang !== lang) this.words.lang = lang;
-  }
-}
-
-/** One utterance on the page. */
-class SpeechView {
-  #source = new Words('source');
-  /** @type {Map<string, Words>} */
-  #translations = new Map();
-  announced = false;
-
-  /** @param {SpeechLine} line */
-  constructor(line) {
-    this.root = make('li', 'line');
-    this.root.append(this.#source.root);
-    this.#source.mark.textContent = clock(line.startMs);
-  }
-
-  /** @param {SpeechLine} line @param {readonly string[]} order of the targets */
-  set(line, order) {
-    const silent = line.live && line.committed === '' && line.tail === '';
-    this.#source.set(line, line.language, silent);
-    const wanted = [...line.translations].sort((a, b) => rank(order, a.target) - rank(order, b.target));
-    for (const [target, words] of this.#translations) {
-      if (wanted.some((translation) => translation.target === target)) continue;
-      words.root.remove();
-      this.#translations.delete(target);
-    }
-    wanted.forEach((translation, index) => this.#translate(translation, index));
-  }
-
-  /** @param {TranslationLine} translation @param {number} index */
-  #translate(translation, index) {
-    let words = this.#translations.get(translation.target);
-    if (!words) {
-      words = new Words('translation');
-      words.mark.textContent = translation.target;
-      this.#translations.set(translation.target, words);
-    }
-    const place = this.root.children[index + 1] ?? null;
-    if (place !== words.root) this.root.insertBefore(words.root, place);
-    words.set(translation, translation.target, translation.waiting);
-  }
-}
-
-/** Speech without a caption, told where it is missing. */
-class GapView {
-  announced = false;
-
-  /** @param {GapLine} line */
-  constructor(line) {
-    this.root = make('li', 'gap');
-    this.root.append(make('span', '', clock(line.startMs)), make('span', '', gapText(line.startMs, line.endMs, line.reason)));
-  }
-}
+/** @typedef {'below' | 'beside' | 'target' | 'source'} Layout Where translations stand, or what is left out. */
 
 export class Transcript {
-  #scroller = byId('scroller', HTMLElement);
   #list = byId('lines', HTMLOListElement);
   #empty = byId('empty', HTMLElement);
   #jump = byId('jump', HTMLButtonElement);
   #announcer = byId('announcer', HTMLElement);
-  /** @type {Map<string, SpeechView | GapView>} */
+  #earlier = make('button', 'quiet earlier');
+  #forgotten = make('p', 'forgotten');
+  #settings;
+  #reading;
+  /** @type {Map<string, SpeechView | GapView>} those in the DOM */
   #views = new Map();
-  #following = true;
-  /** Where the page was scrolled to last: only a reader goes up. */
-  #top = 0;
+  /** @type {(SpeechView | GapView)[]} as they stand in the DOM */
+  #shown = [];
+  /** @type {readonly HeardLine[]} */
+  #lines = [];
+  /** @type {readonly string[]} */
+  #order = [];
+  /** Index of the first line in the DOM. */
+  #first = 0;
+  /** Keys of that line and of the first of all. */
+  #firstKey = '';
+  #oldestKey = '';
+  /** Whether lines went because there were too many. */
+  #dropped = false;
   /** @type {string | null} newest line when the reader scrolled back */
   #leftAt = null;
+  /** @type {Set<string>} channels heard */
+  #channels = new Set();
+  #language = spoken();
 
-  constructor() {
-    this.#scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+  /** @param {{ layout?: Layout }} [settings] read at every drawing */
+  constructor(settings = {}) {
+    this.#settings = settings;
+    const scroller = byId('scroller', HTMLElement);
+    this.#earlier.type = 'button';
+    this.#earlier.hidden = true;
+    this.#forgotten.hidden = true;
+    this.#list.before(this.#forgotten, this.#earlier);
+    this.#label();
+    this.#reading = new Reading(scroller, this.#list, {
+      left: () => this.#left(),
+      back: () => this.#back(),
+      earlier: () => this.#showEarlier(),
+    });
     this.#jump.addEventListener('click', () => this.follow());
-    const grown = new ResizeObserver(() => this.#keepUp());
-    grown.observe(this.#scroller);
-    grown.observe(this.#list);
+    this.#earlier.addEventListener('click', () => this.#showEarlier());
   }
 
   /**
-   * @param {readonly Line[]} lines
+   * @param {readonly HeardLine[]} lines
    * @param {readonly string[]} order of the targets
    */
   draw(lines, order) {
-    this.#empty.hidden = lines.length > 0;
-    const wanted = new Set(lines.map(({ key }) => key));
-    for (const [key, view] of this.#views) {
-      if (wanted.has(key)) continue;
-      view.root.remove();
-      this.#views.delete(key);
-    }
-    lines.forEach((line, index) => {
-      const view = this.#place(line, index, order);
-      view.root.classList.toggle('new-session', index > 0 && lines[index - 1]?.run !== line.run);
-    });
-    this.#keepUp();
-    this.#showJump(lines);
+    this.#notice(lines);
+    this.#lines = lines;
+    this.#order = sameList(order, this.#order) ? this.#order : [...order];
+    if (this.#language !== spoken()) this.#relabel();
+    const layout = this.#settings.layout ?? 'below';
+    if (this.#list.dataset.layout !== layout) this.#list.dataset.layout = layout;
+    this.#arrange();
+    this.#reading.settle();
+    this.#showJump();
   }
 
   /** Back to the newest line. */
   follow() {
-    this.#following = true;
-    this.#leftAt = null;
-    this.#jump.hidden = true;
-    this.#keepUp();
+    this.#reading.follow();
   }
 
-  /** @param {Line} line @param {number} index @param {readonly string[]} order @returns {SpeechView | GapView} */
-  #place(line, index, order) {
+  /** Brings a line into view. @param {string} key @returns {boolean} whether it is still there */
+  show(key) {
+    const index = this.#lines.findIndex((line) => line.key === key);
+    if (index < 0) return false;
+    this.#reading.leave();
+    if (index < this.#first) this.#begin(Math.max(0, index - EARLIER / 2));
+    const line = this.#views.get(key)?.root;
+    if (!line) return false;
+    this.#reading.leaveFor(line);
+    for (const other of this.#list.querySelectorAll('.shown')) other.classList.remove('shown');
+    line.classList.add('shown');
+    return true;
+  }
+
+  /** What changed about the lines as a whole since they were last drawn. @param {readonly HeardLine[]} lines */
+  #notice(lines) {
+    this.#empty.hidden = lines.length > 0;
+    const oldest = lines[0]?.key ?? '';
+    if (oldest !== this.#oldestKey && this.#oldestKey !== '' && !lines.slice(0, 9).some(({ key }) => key === this.#oldestKey)) this.#dropped = true;
+    this.#oldestKey = oldest;
+    // The first line in the DOM stays the first, though lines before it went or came.
+    const first = [this.#first, this.#first - 1].find((index) => lines[index]?.key === this.#firstKey);
+    this.#first = Math.max(0, first ?? lines.findIndex(({ key }) => key === this.#firstKey));
+  }
+
+  /** Brings the DOM in line with the lines from the first shown on. */
+  #arrange() {
+    if (this.#reading.following && this.#lines.length - this.#first > LIVE + SPARE && !selecting(this.#list)) this.#first = this.#lines.length - LIVE;
+    const lines = this.#lines;
+    this.#firstKey = lines[this.#first]?.key ?? '';
+    let moved = false;
+    let count = 0;
+    for (let index = this.#first; index < lines.length; index += 1, count += 1) {
+      const line = /** @type {HeardLine} */ (lines[index]);
+      const view = this.#view(line);
+      if (line.kind === 'speech' && view instanceof SpeechView) view.set(line, this.#order);
+      view.begins(beginsSession(lines, index));
+      this.#announce(line, view);
+      if (this.#shown[count] === view) continue;
+      moved = true;
+      this.#shown[count] = view;
+    }
+    if (moved || this.#shown.length > count) this.#place(count);
+    this.#earlier.hidden = this.#first === 0;
+    this.#forgotten.hidden = !this.#dropped || this.#first > 0;
+  }
+
+  /** @param {HeardLine} line */
+  #view(line) {
     let view = this.#views.get(line.key);
     if (!view) {
       view = line.kind === 'gap' ? new GapView(line) : new SpeechView(line);
       this.#views.set(line.key, view);
+      if (line.channel && !this.#channels.has(line.channel)) {
+        this.#channels.add(line.channel);
+        this.#list.toggleAttribute('data-labels', this.#channels.size > 1);
+      }
     }
-    const place = this.#list.children[index] ?? null;
-    if (place !== view.root) this.#list.insertBefore(view.root, place);
-    if (line.kind === 'speech' && view instanceof SpeechView) view.set(line, order);
-    this.#announce(line, view, order);
     return view;
+  }
+
+  /** Puts the views into the DOM in their order, moving none that stands right; the rest leaves. @param {number} count of views shown */
+  #place(count) {
+    this.#shown.length = count;
+    const wanted = new Set(this.#shown);
+    for (const [key, view] of this.#views) {
+      if (wanted.has(view)) continue;
+      view.root.remove();
+      this.#views.delete(key);
+    }
+    let after = /** @type {ChildNode | null} */ (this.#list.firstChild);
+    for (const { root } of this.#shown) {
+      if (root === after) after = root.nextSibling;
+      else this.#list.insertBefore(root, after);
+    }
+  }
+
+  /** @param {number} first index of the line the DOM begins with */
+  #begin(first) {
+    this.#first = first;
+    this.#arrange();
+    this.#reading.settle();
+  }
+
+  #showEarlier() {
+    if (this.#first === 0) return;
+    // By the button, from the keyboard: it may go, and the focus with it.
+    const focused = document.activeElement === this.#earlier;
+    if (this.#reading.following && this.#shown[0]) this.#reading.leaveFor(this.#shown[0].root);
+    this.#begin(Math.max(0, this.#first - EARLIER));
+    if (focused && this.#earlier.hidden) byId('scroller', HTMLElement).focus();
+  }
+
+  #left() {
+    this.#leftAt = this.#lines.at(-1)?.key ?? null;
+    this.#jump.hidden = false;
+    this.#showJump();
+  }
+
+  #back() {
+    this.#leftAt = null;
+    this.#jump.hidden = true;
+    if (this.#shown.length > LIVE + SPARE) this.#arrange();
+  }
+
+  #showJump() {
+    if (this.#reading.following) return;
+    let fresh = 0;
+    for (let index = this.#lines.length - 1; index >= 0 && this.#lines[index]?.key !== this.#leftAt; index -= 1) fresh += 1;
+    const text = fresh > 0 ? t('lines.jumpNew', { count: new Intl.NumberFormat(spoken()).format(fresh) }) : t('lines.jump');
+    if (this.#jump.textContent !== text) this.#jump.textContent = text;
+  }
+
+  #relabel() {
+    this.#language = spoken();
+    this.#label();
+    for (const view of this.#shown) view.relabel();
+  }
+
+  #label() {
+    this.#earlier.textContent = t('lines.earlier');
+    this.#forgotten.textContent = t('lines.forgotten');
   }
 
   /**
    * Tells a screen reader a line once, when it is finished: the first translation wanted, or the words themselves.
-   * @param {Line} line @param {SpeechView | GapView} view @param {readonly string[]} order
+   * @param {HeardLine} line @param {SpeechView | GapView} view
    */
-  #announce(line, view, order) {
+  #announce(line, view) {
     if (view.announced) return;
-    const said = line.kind === 'gap' ? { text: gapText(line.startMs, line.endMs, line.reason), lang: 'en' } : finished(line, order);
+    const order = this.#settings.layout === 'source' ? null : this.#order;
+    const said = line.kind === 'gap' ? { text: gapText(line.startMs, line.endMs, line.reason), lang: spoken() } : finishedText(line, order);
     if (!said) return;
     view.announced = true;
+    // What a reader scrolled back to was told when it was new.
+    if (!this.#reading.following && this.#lines.length - this.#lines.indexOf(line) > LIVE) return;
     const paragraph = make('p', '', said.text);
     paragraph.lang = said.lang;
     this.#announcer.append(paragraph);
     while (this.#announcer.childElementCount > MAX_ANNOUNCED) this.#announcer.firstElementChild?.remove();
   }
-
-  #scrolled() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    const up = scrollTop < this.#top;
-    this.#top = scrollTop;
-    if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) {
-      this.follow();
-      return;
-    }
-    // Text that grew since the page was last moved also leaves the end behind, and is no wish of the reader.
-    if (!up) return;
-    if (this.#following) this.#leftAt = [...this.#views.keys()].at(-1) ?? null;
-    this.#following = false;
-    this.#jump.hidden = false;
-  }
-
-  #keepUp() {
-    if (!this.#following) return;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    this.#top = this.#scroller.scrollTop;
-  }
-
-  /** @param {readonly Line[]} lines */
-  #showJump(lines) {
-    if (this.#following) return;
-    const left = lines.findIndex(({ key }) => key === this.#leftAt);
-    const fresh = left < 0 ? 0 : lines.length - 1 - left;
-    this.#jump.textContent = fresh > 0 ? `Jump to live (${fresh} new)` : 'Jump to live';
-  }
 }
 
-/** @param {readonly string[]} order @param {string} target */
-function rank(order, target) {
-  const place = order.indexOf(target);
-  return place < 0 ? order.length : place;
+/**
+ * Whether a session begins with a line: the first of its channel in a run, where the line before is of an earlier run.
+ * @param {readonly HeardLine[]} lines @param {number} index
+ */
+function beginsSession(lines, index) {
+  const line = lines[index];
+  const before = lines[index - 1];
+  if (!line || !before || before.run >= line.run) return false;
+  let same = index - 1;
+  while (same >= 0 && lines[same]?.channel !== line.channel) same -= 1;
+  return same < 0 || lines[same]?.run !== line.run;
 }
 
-/** @param {SpeechLine} line @param {readonly string[]} order @returns {{ text: string, lang: string } | null} */
-function finished(line, order) {
-  if (line.live) return null;
-  const first = line.translations.find(({ target }) => target === order[0]) ?? line.translations[0];
-  if (!first) return line.committed ? { text: line.committed, lang: line.language } : null;
-  return first.final ? { text: first.committed, lang: first.target } : null;
+/** @param {readonly string[]} a @param {readonly string[]} b */
+function sameList(a, b) {
+  return a.length === b.length && a.every((each, index) => each === b[index]);
+}
+
+/** Whether the reader is selecting among the lines. @param {Element} list */
+function selecting(list) {
+  const selection = document.getSelection();
+  return selection !== null && !selection.isCollapsed && list.contains(selection.anchorNode);
 }

@@ -4,197 +4,128 @@
  * @import { Notice } from '../captions/captions.js'
  * @import { CaptureFault } from '../sound/capture.js'
  * @import { Closed } from '../link/link.js'
- * @import { ErrorCode, GapReason } from '../link/protocol.js'
+ * @import { GapReason } from '../link/protocol.js'
  */
+
+import { clock, number, seconds, t, timeOfDay } from './t.js';
+
+export { clock };
 
 /**
  * @typedef {object} Message
  * @property {'info' | 'warning' | 'error'} tone
  * @property {string} title
  * @property {string} text
- * @property {string} [detail] For whoever looks after the server.
+ * @property {string} [detail] For whoever looks after the server; in the server's own words, so in English.
+ *
+ * @typedef {Closed['cause']} Cause
  */
-
-/** @type {Record<CaptureFault, Message>} */
-const CAPTURE = {
-  insecure: {
-    tone: 'error',
-    title: 'The browser keeps the microphone from this page',
-    text: 'Microphones work only on https:// pages and on this machine itself. Open the page at http://127.0.0.1 or through the tunnel’s https address.',
-  },
-  unsupported: {
-    tone: 'error',
-    title: 'This browser cannot capture audio',
-    text: 'A current Chrome, Edge, Firefox or Safari can. Open this page in one of them.',
-  },
-  denied: {
-    tone: 'error',
-    title: 'No permission to use the microphone',
-    text: 'Allow the microphone for this page (the icon beside the address), then press Start again.',
-  },
-  missing: {
-    tone: 'error',
-    title: 'No microphone found',
-    text: 'Plug one in or switch it on in the system’s sound settings, then press Start again.',
-  },
-  busy: {
-    tone: 'error',
-    title: 'The microphone is in use',
-    text: 'Another program holds it. Close that program, then press Start again.',
-  },
-  failed: {
-    tone: 'error',
-    title: 'The microphone could not be opened',
-    text: 'Press Start to try again; if it stays so, reload the page.',
-  },
-};
 
 /** Said when the microphone goes away while it is in use. @type {Message} */
 export const MICROPHONE_GONE = {
   tone: 'warning',
-  title: 'The microphone was disconnected',
-  text: 'What was said before is being captioned. Plug it in again and press Start to go on.',
-};
-
-/** @param {CaptureFault} fault @returns {Message} */
-export function captureMessage(fault) {
-  return CAPTURE[fault];
-}
-
-/** @type {Record<Closed['cause'], Omit<Message, 'tone'> | null>} */
-const CLOSED = {
-  stopped: null,
-  ended: null,
-  error: null,
-  unauthorized: {
-    title: 'This server asks for an access token',
-    text: 'It has no sign-in for browsers, so this page cannot give one. A program can send a token or an API key; who runs the server can set up sign-in (docs/SIGN-IN.md).',
+  get title() {
+    return t('page.sound.gone');
   },
-  forbidden: {
-    title: 'This server does not take sessions from this page',
-    text: 'Open the page at the address its operator gave you.',
-  },
-  overloaded: {
-    title: 'The server is full',
-    text: 'It has as many sessions as it can caption in time. Try again in a minute.',
-  },
-  limited: {
-    title: 'Too many connections',
-    text: 'You opened more sessions, or opened them faster, than one person may at this server. Close other windows of this page.',
-  },
-  quota: {
-    title: 'Today’s audio is used up',
-    text: 'This server captions so much speech a day for each person, and no more.',
-  },
-  replaced: {
-    title: 'The session goes on in another window',
-    text: 'Another connection took it over, so this one ended. Press Start for a session of its own.',
-  },
-  refused: {
-    title: 'The server answers but opened no session',
-    text: 'It may be full, or something on the way does not let WebSockets through. Try again in a minute.',
-  },
-  unreachable: {
-    title: 'The server cannot be reached',
-    text: 'Check that it is running and that this machine is online, then press Start again.',
-  },
-  lost: {
-    title: 'The connection was lost',
-    text: 'The server could not be reached for two minutes, and words spoken since are missing here. Press Start to go on in a new session; these captions stay.',
-  },
-  too_slow: {
-    title: 'The connection is too slow for the audio',
-    text: 'More than two minutes of speech was waiting to be sent, and that part is lost. Find a better connection, then press Start.',
-  },
-  silent: {
-    title: 'The server did not answer in time',
-    text: 'It may be starting up or overloaded. Try again in a minute.',
+  get text() {
+    return t('page.sound.gone.todo');
   },
 };
 
 /** Said in place of `unauthorized` where the page can sign in. @type {Message} */
 export const SIGNED_OUT = {
   tone: 'warning',
-  title: 'Your sign-in has ended',
-  text: 'Sign in again to go on; these captions stay here until you leave the page.',
+  get title() {
+    return t('page.signedOut');
+  },
+  get text() {
+    return t('page.signedOut.todo');
+  },
 };
 
-/** Causes that trying again later mends by itself. */
-const PASSING = new Set(['overloaded', 'limited', 'quota']);
+/** @param {CaptureFault} fault @returns {Message} */
+export function captureMessage(fault) {
+  return { tone: 'error', title: t(`page.sound.${fault}`), text: t(`page.sound.${fault}.todo`) };
+}
+
+/** Causes that need no words of the page's own: it was asked for, or the server has said it. */
+const SILENT = /** @type {const} */ (['stopped', 'ended', 'error']);
+/** Causes that trying again later mends by itself. @type {readonly Cause[]} */
+const PASSING = ['overloaded', 'limited', 'quota'];
+
+/** @param {Cause} cause @returns {cause is typeof SILENT[number]} */
+function needsNoWords(cause) {
+  return SILENT.some((silent) => silent === cause);
+}
 
 /** @param {Closed} closed @param {Date} [now] @returns {Message | null} null when there is nothing to say, or the server has said it */
 export function closedMessage({ cause, code, reason, retryAfterMs }, now = new Date()) {
-  const message = CLOSED[cause];
-  if (!message) return null;
-  const detail = cause === 'lost' && code ? [`close code ${code}`, reason].filter(Boolean).join(': ') : '';
-  const text = retryAfterMs > 0 ? `${message.text} Try again ${when(retryAfterMs, now)}.` : message.text;
-  return { tone: PASSING.has(cause) ? 'warning' : 'error', title: message.title, text, ...(detail && { detail }) };
-}
-
-/** Titles of the errors that are nobody's fault. @type {Partial<Record<ErrorCode, string>>} */
-const LIMITS = {
-  quota_exceeded: 'Today’s audio is used up',
-  rate_limited: 'Too much at once',
-  session_too_long: 'The session reached its longest time',
-  overloaded: 'The server has too much to do',
-  unavailable: 'A part of the server is away',
-};
-
-/** @param {Notice} notice @param {Date} [now] @returns {Message} */
-export function noticeMessage(notice, now = new Date()) {
-  if (notice.kind === 'warning') return { tone: 'warning', title: 'Not everything can be done', text: notice.message };
-  if (notice.kind === 'ended') {
-    return { tone: 'info', title: 'The server is restarting', text: 'Press Start to go on in a new session; these captions stay.' };
-  }
-  if (notice.code === 'timeout') return { tone: 'info', title: 'The session ended: no sound for a long time', text: 'Press Start to go on.' };
-  const again = `Press Start to try again${notice.retryAfterMs > 0 ? ` ${when(notice.retryAfterMs, now)}` : ''}.`;
-  const limit = LIMITS[/** @type {ErrorCode} */ (notice.code)];
+  if (needsNoWords(cause)) return null;
+  const detail = cause === 'lost' && code ? [t('page.closed.code', { code: String(code) }), reason].filter(Boolean).join(': ') : '';
+  const text = t(`page.closed.${cause}.todo`);
   return {
-    tone: limit ? 'warning' : 'error',
-    title: limit ?? 'The session was ended by an error',
-    text: notice.retryable ? `${sentence(notice.message)} ${again}` : sentence(notice.message),
-    detail: `${notice.code}, trace ${notice.traceId}`,
+    tone: PASSING.includes(cause) ? 'warning' : 'error',
+    title: t(`page.closed.${cause}`),
+    text: retryAfterMs > 0 ? `${text} ${later(retryAfterMs, now)}` : text,
+    ...(detail && { detail }),
   };
 }
 
-/** @param {number} ms from now @param {Date} now @returns {string} such as `in 45 s`, `in 12 min`, `after 01:00` */
-export function when(ms, now) {
-  const seconds = Math.ceil(ms / 1000);
-  if (seconds < 120) return `in ${seconds} s`;
-  if (seconds < 3600) return `in ${Math.ceil(seconds / 60)} min`;
-  // Rounded up to the next minute: a clock shows no seconds.
-  const then = new Date(Math.ceil((now.getTime() + ms) / 60_000) * 60_000);
-  return `after ${then.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })}`;
+/** Errors that are nobody's fault, and have words of their own. */
+const LIMITS = /** @type {const} */ (['quota_exceeded', 'rate_limited', 'session_too_long', 'overloaded', 'unavailable']);
+/** Errors by which somebody was shown out. */
+const SHOWN_OUT = ['auth_error', 'forbidden'];
+
+/** @param {Notice} notice @param {Date} [now] @returns {Message} */
+export function noticeMessage(notice, now = new Date()) {
+  const { kind, code, message, retryable, retryAfterMs, traceId } = notice;
+  if (kind === 'warning') {
+    const about = code === 'session_ending' ? 'page.told.ending' : 'page.told.warning';
+    return { tone: 'warning', title: t(about), text: t(`${about}.todo`), ...(message && { detail: message }) };
+  }
+  if (kind === 'ended') return { tone: 'info', title: t('page.told.restarting'), text: t('page.told.restarting.todo') };
+  if (code === 'timeout') return { tone: 'info', title: t('page.told.timeout'), text: t('page.told.timeout.todo') };
+  const limit = LIMITS.find((each) => each === code);
+  const about = /** @type {const} */ (`page.told.${limit ?? (SHOWN_OUT.includes(code) ? 'ended' : 'error')}`);
+  const text = t(`${about}.todo`);
+  return {
+    tone: limit ? 'warning' : 'error',
+    title: t(about),
+    text: retryable ? `${text} ${again(retryAfterMs, now)}` : text,
+    detail: [message, code, traceId && `trace ${traceId}`].filter(Boolean).join(' · '),
+  };
 }
 
-/** @type {Record<GapReason, string>} */
-const GAPS = {
-  failed: 'recognition failed several times',
-  timed_out: 'no answer came in time',
-  overloaded: 'the server had too much to do',
-  no_model: 'no model translates it',
-  not_resumed: 'the connection was lost for too long',
-};
+/** @param {number} ms from now, 0 when nobody knows @param {Date} now */
+function again(ms, now) {
+  if (ms <= 0) return t('page.again');
+  const time = span(ms);
+  return time ? t('page.againIn', { time }) : t('page.againAfter', { clock: nextMinute(ms, now) });
+}
+
+/** @param {number} ms from now @param {Date} now */
+function later(ms, now) {
+  const time = span(ms);
+  return time ? t('page.laterIn', { time }) : t('page.laterAfter', { clock: nextMinute(ms, now) });
+}
+
+/** @param {number} ms @returns {string} such as `45 s` or `12 min`; empty for what is better told by the clock */
+function span(ms) {
+  const whole = Math.ceil(ms / 1000);
+  if (whole < 120) return t('page.seconds', { number: number(whole) });
+  return whole < 3600 ? t('page.minutes', { number: number(Math.ceil(whole / 60)) }) : '';
+}
+
+/** A clock shows no seconds, so the time is rounded up. @param {number} ms from now @param {Date} now */
+function nextMinute(ms, now) {
+  return timeOfDay(new Date(Math.ceil((now.getTime() + ms) / 60_000) * 60_000));
+}
+
+/** Why there is no caption. A newer server may know more reasons. @type {readonly GapReason[]} */
+const GAPS = ['failed', 'timed_out', 'overloaded', 'no_model'];
 
 /** @param {number} startMs @param {number} endMs @param {GapReason} reason */
 export function gapText(startMs, endMs, reason) {
-  if (reason === 'not_resumed') return 'The connection was lost for too long: words said here may be missing';
-  const seconds = Math.max(0.1, (endMs - startMs) / 1000).toFixed(1);
-  return `${seconds} s of speech could not be captioned: ${GAPS[reason] ?? reason}`;
-}
-
-/** @param {number} ms since the session's first sample @returns {string} such as 1:02:03 or 2:03 */
-export function clock(ms) {
-  const seconds = Math.floor(ms / 1000);
-  const two = (/** @type {number} */ n) => String(n).padStart(2, '0');
-  const minutes = Math.floor(seconds / 60);
-  const tail = two(seconds % 60);
-  return minutes < 60 ? `${minutes}:${tail}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${tail}`;
-}
-
-/** A server message is lower case and without full stop; a reader gets a sentence. @param {string} text */
-function sentence(text) {
-  const trimmed = text.trim();
-  const whole = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+  if (reason === 'not_resumed') return t('page.gap.not_resumed');
+  return t('page.gap', { time: seconds(Math.max(100, endMs - startMs)), reason: t(`page.gap.${GAPS.includes(reason) ? reason : 'failed'}`) });
 }

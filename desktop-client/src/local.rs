@@ -1,0 +1,231 @@
+//! Local mode: gateway and workers in this process, on a port of this machine that nobody else can reach.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use shared::config::Env;
+use subtide::roles::{Roles, Settings};
+use tokio::{sync::Mutex, time::timeout};
+
+/// The models that come with the program.
+const SHIPPED_SPEECH: &str = "demo-stt-en";
+const SHIPPED_TRANSLATION: &str = "demo-mt-en-es";
+/// How long a session may be paused.
+const IDLE: Duration = Duration::from_hours(24);
+/// How deep below the chosen folder models are looked for: `organisation/name`.
+const DEPTH: usize = 2;
+
+/// The roles in this process, once they are wanted.
+#[derive(Debug)]
+pub(crate) struct Local {
+    /// Where the models lie that come with the program.
+    shipped: PathBuf,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    model: String,
+    roles: Roles,
+}
+
+/// The models of a folder, by what they do.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Models {
+    /// Whisper.
+    speech: Option<PathBuf>,
+    /// Marian; the name of each ends in its pair of languages.
+    pairs: Vec<(String, PathBuf)>,
+    /// One for all pairs.
+    any: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct ModelConfig {
+    model_type: String,
+}
+
+impl Local {
+    pub(crate) fn new(shipped: PathBuf) -> Self {
+        Self { shipped, running: Mutex::new(None) }
+    }
+
+    /// Address of the stream, with the models in the folder `model` (empty: those that come with the program). They are loaded
+    /// where they are not yet; others are let go.
+    ///
+    /// # Errors
+    /// When there is no such model, or it cannot be loaded.
+    pub(crate) async fn url(&self, model: &str) -> anyhow::Result<String> {
+        let mut running = self.running.lock().await;
+        if let Some(running) = running.as_ref().filter(|running| running.model == model) {
+            return Ok(running.roles.url());
+        }
+        if let Some(before) = running.take() {
+            before.roles.stop().await?;
+        }
+        let roles = Roles::start(settings(&self.shipped, model)?).await?;
+        let url = roles.url();
+        *running = Some(Running { model: model.to_owned(), roles });
+        Ok(url)
+    }
+
+    /// Lets the models go; what a gateway still owes it may send for so long.
+    pub(crate) async fn stop(&self, patience: Duration) {
+        let Some(running) = self.running.lock().await.take() else { return };
+        match timeout(patience, running.roles.stop()).await {
+            Ok(Err(error)) => tracing::warn!(error = format!("{error:#}"), "a role did not stop in order"),
+            Ok(Ok(())) | Err(_) => {}
+        }
+    }
+}
+
+/// What the roles have to know: nothing of it comes from the environment, and nobody is asked to sign in.
+fn settings(shipped: &Path, model: &str) -> anyhow::Result<Settings> {
+    let chosen = if model.is_empty() { Models::default() } else { Models::in_folder(Path::new(model))? };
+    let speech = chosen.speech.clone().unwrap_or_else(|| shipped.join(SHIPPED_SPEECH));
+    let folder = shipped.to_str().context("the folder of the models has a name that is no text")?;
+    let speech = speech.to_str().context("the folder of the model has a name that is no text")?;
+    let mut env = Env::of([("GATEWAY_PORT", "0"), ("MODELS_DIR", folder), ("STT_MODEL", speech)]);
+    let mut settings = Settings::from_env(&mut env);
+    env.finish().context("local mode cannot begin: a model is not there; install the program again")?;
+    settings.gateway.ask_nobody();
+    settings.gateway.web_ui = None;
+    // Whoever pauses for an hour goes on after it: the place is nobody else's.
+    settings.gateway.idle_timeout = IDLE;
+    settings.health = None;
+    let shipped_pair = (SHIPPED_TRANSLATION.to_owned(), shipped.join(SHIPPED_TRANSLATION));
+    settings.translation.models.clear();
+    for (name, directory) in std::iter::once(shipped_pair).chain(chosen.pairs) {
+        settings.translation.models.insert(pair_of(&name).parse()?, directory);
+    }
+    settings.translation.any = chosen.any;
+    Ok(settings)
+}
+
+/// The end of a model's name: `en-es` of `opus-mt-en-es`.
+fn pair_of(name: &str) -> String {
+    let mut ends = name.rsplitn(3, '-');
+    let (target, source) = (ends.next().unwrap_or_default(), ends.next().unwrap_or_default());
+    format!("{source}-{target}")
+}
+
+impl Models {
+    /// The models in `folder`, which may be one itself.
+    fn in_folder(folder: &Path) -> anyhow::Result<Self> {
+        let mut models = Self::default();
+        models.look(folder, 0)?;
+        if models == Self::default() {
+            bail!(
+                "there is no model in {} that Subtide knows; get one with `subtide models pull NAME`",
+                folder.display()
+            );
+        }
+        models.pairs.sort();
+        Ok(models)
+    }
+
+    fn look(&mut self, folder: &Path, depth: usize) -> anyhow::Result<()> {
+        if let Some(kind) = kind(folder) {
+            self.take(&kind, folder);
+            return Ok(());
+        }
+        if depth == DEPTH {
+            return Ok(());
+        }
+        let below = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+        let mut below: Vec<_> =
+            below.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+        below.sort();
+        below.iter().try_for_each(|path| self.look(path, depth + 1))
+    }
+
+    fn take(&mut self, kind: &str, folder: &Path) {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match kind {
+            "whisper" => {
+                self.speech.get_or_insert_with(|| folder.to_owned());
+            }
+            "marian" => self.pairs.push((name, folder.to_owned())),
+            "m2m_100" | "t5" | "mt5" => {
+                self.any.get_or_insert_with(|| folder.to_owned());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `model_type` of the model in `folder`; `None` where there is none.
+fn kind(folder: &Path) -> Option<String> {
+    let config = fs::read(folder.join("config.json")).ok()?;
+    Some(serde_json::from_slice::<ModelConfig>(&config).ok()?.model_type)
+}
+
+/// The `models` folder that came with the program: `installed`, or that of the checkout which the program was built in.
+pub(crate) fn shipped_models(installed: Option<PathBuf>, program: Option<&Path>) -> PathBuf {
+    let beside = program.into_iter().flat_map(Path::ancestors).map(|dir| dir.join("models"));
+    let all = installed.iter().cloned().chain(beside);
+    let found = all.into_iter().find(|dir| dir.join(SHIPPED_SPEECH).is_dir());
+    found.or(installed).unwrap_or_else(|| PathBuf::from("models"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(dir: &Path, name: &str, kind: &str) {
+        fs::create_dir_all(dir.join(name)).unwrap();
+        fs::write(dir.join(name).join("config.json"), format!("{{\"model_type\":\"{kind}\"}}")).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_a_model_or_has_some_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, kind) in [
+            ("openai/whisper-tiny", "whisper"),
+            ("Helsinki-NLP/opus-mt-en-fr", "marian"),
+            ("facebook/m2m100", "m2m_100"),
+        ] {
+            model(dir.path(), name, kind);
+        }
+        let found = Models::in_folder(dir.path()).unwrap();
+        let at = |name: &str| dir.path().join(name);
+        assert_eq!(found.speech, Some(at("openai/whisper-tiny")));
+        assert_eq!(found.pairs, [("opus-mt-en-fr".to_owned(), at("Helsinki-NLP/opus-mt-en-fr"))]);
+        assert_eq!(found.any, Some(at("facebook/m2m100")));
+        let one = Models::in_folder(&at("openai/whisper-tiny")).unwrap();
+        assert_eq!(one, Models { speech: Some(at("openai/whisper-tiny")), ..Models::default() });
+    }
+
+    #[test]
+    fn a_folder_without_models_says_how_to_get_some() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Models::in_folder(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("subtide models pull"), "{error}");
+        assert!(Models::in_folder(&dir.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn the_models_of_the_program_are_found_installed_or_in_the_checkout() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("target/debug/subtide-desktop");
+        model(&dir.path().join("models"), SHIPPED_SPEECH, "whisper");
+        assert_eq!(shipped_models(None, Some(&program)), dir.path().join("models"));
+        let installed = dir.path().join("usr/lib");
+        model(&installed, SHIPPED_SPEECH, "whisper");
+        assert_eq!(shipped_models(Some(installed.clone()), Some(&program)), installed);
+    }
+
+    #[test]
+    fn local_mode_is_heard_by_this_machine_alone() {
+        let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models"));
+        let settings = settings(shipped, "").unwrap();
+        assert!(settings.gateway.addr.ip().is_loopback() && settings.gateway.addr.port() == 0);
+        assert!(settings.redis_url.is_none() && settings.health.is_none() && settings.gateway.web_ui.is_none());
+        assert_eq!(pair_of("opus-mt-en-es"), "en-es");
+    }
+}

@@ -1,0 +1,323 @@
+//! What the program holds while it runs, and what follows when it changes.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use client::{ClientError, Credential, sign_in::Server};
+use serde::Serialize;
+use tauri::{AppHandle, Emitter as _, Manager as _};
+use tauri_plugin_autostart::ManagerExt as _;
+
+use crate::{
+    keychain::Keychain,
+    overlay,
+    person::{Desk, SignInState},
+    refusal::Refusal,
+    settings::{self, Mode, Settings},
+    shortcuts,
+    streams::{Streams, told::Closed},
+    tray::{self, Words},
+    windows,
+};
+
+/// How long the words owed are waited for when the program ends.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Something the person should know, as a word of the page and what it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Notice {
+    /// `settings_bad`, `settings_unsaved`, `shortcut_taken`, `autostart_failed`, `overlay_failed` or `update_ready`.
+    pub(crate) code: &'static str,
+    /// A file, keys.
+    pub(crate) about: String,
+}
+
+/// What the program holds while it runs.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Where settings and places lie.
+    dir: PathBuf,
+    /// Where the page keeps its own; `None`: where the system has it.
+    webview_dir: Option<PathBuf>,
+    settings: Mutex<Settings>,
+    notices: Mutex<Vec<Notice>>,
+    words: Mutex<Words>,
+    /// Whom the present server is asked through; made when it is first wanted.
+    desk: Mutex<Option<(String, Arc<Desk>)>>,
+    pub(crate) streams: Streams,
+    ending: AtomicBool,
+    ended: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Program {
+    pub(crate) fn new(dir: PathBuf, webview_dir: Option<PathBuf>, settings: Settings) -> Self {
+        Self {
+            dir,
+            webview_dir,
+            settings: Mutex::new(settings),
+            notices: Mutex::default(),
+            words: Mutex::default(),
+            desk: Mutex::default(),
+            streams: Streams::default(),
+            ending: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        lock(&self.settings).clone()
+    }
+
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        lock(&self.notices).clone()
+    }
+
+    pub(crate) fn words(&self) -> Words {
+        lock(&self.words).clone()
+    }
+}
+
+fn state(app: &AppHandle) -> tauri::State<'_, Program> {
+    app.state::<Program>()
+}
+
+/// Where the page keeps its own, where the command line said so.
+pub(crate) fn webview_dir(app: &AppHandle) -> Option<PathBuf> {
+    state(app).webview_dir.clone()
+}
+
+/// Tells the person, now and when a window asks.
+pub(crate) fn notice(app: &AppHandle, code: &'static str, about: impl Into<String>) {
+    let notice = Notice { code, about: about.into() };
+    tracing::warn!(code, about = notice.about, "notice");
+    let mut notices = lock(&state(app).notices).clone();
+    notices.retain(|known| *known != notice);
+    notices.push(notice.clone());
+    *lock(&state(app).notices) = notices;
+    app.emit("notice", notice).ok();
+}
+
+/// Takes back what was said about `code`.
+fn no_notice(app: &AppHandle, code: &str) {
+    lock(&state(app).notices).retain(|notice| notice.code != code);
+}
+
+/// Puts everything into the state that the settings ask for, at the start.
+pub(crate) fn begin(app: &AppHandle, hidden: bool) -> tauri::Result<()> {
+    windows::main(app, hidden)?;
+    let settings = state(app).settings();
+    tray::apply(app, settings.tray);
+    register(app, &settings);
+    show_overlay(app, &settings);
+    if !hidden {
+        warm(app, &settings);
+    }
+    Ok(())
+}
+
+/// Loads the models of local mode before they are wanted: the first words come sooner. Whether it worked is told when they
+/// are wanted. Models that somebody listens with are left alone.
+fn warm(app: &AppHandle, settings: &Settings) {
+    if settings.mode != Mode::Local || state(app).streams.listening().borrow().open > 0 {
+        return;
+    }
+    let (app, model) = (app.clone(), settings.model.clone());
+    tauri::async_runtime::spawn(async move {
+        if let Err(error) = local_url(&app, &model).await {
+            tracing::warn!(error = format!("{error:#}"), "local mode cannot begin");
+        }
+    });
+}
+
+/// Changes the settings from within: a menu, a shortcut, a button of the overlay.
+pub(crate) fn change(app: &AppHandle, change: impl FnOnce(&mut Settings)) {
+    let mut settings = state(app).settings();
+    change(&mut settings);
+    set(app, settings);
+}
+
+/// Puts `settings` in force and writes them down. Returns them as they are then.
+pub(crate) fn set(app: &AppHandle, settings: Settings) -> Settings {
+    let before = std::mem::replace(&mut *lock(&state(app).settings), settings.clone());
+    if let Err(error) = settings::save(&state(app).dir, &settings) {
+        notice(app, "settings_unsaved", error.to_string());
+    }
+    if (before.overlay, before.through) != (settings.overlay, settings.through) {
+        show_overlay(app, &settings);
+    }
+    if before.shortcuts != settings.shortcuts {
+        register(app, &settings);
+    }
+    if before.tray != settings.tray {
+        tray::apply(app, settings.tray);
+    }
+    if before.autostart != settings.autostart {
+        let autostart = app.autolaunch();
+        if let Err(error) = if settings.autostart { autostart.enable() } else { autostart.disable() } {
+            notice(app, "autostart_failed", error.to_string());
+        }
+    }
+    if (before.mode, &before.server) != (settings.mode, &settings.server) {
+        let app = app.clone();
+        tauri::async_runtime::spawn(async move { person(&app).await });
+    }
+    if (before.mode, &before.model) != (settings.mode, &settings.model) {
+        warm(app, &settings);
+    }
+    tray::update(app);
+    app.emit("settings", &settings).ok();
+    settings
+}
+
+fn register(app: &AppHandle, settings: &Settings) {
+    no_notice(app, "shortcut_taken");
+    for keys in shortcuts::register(app, &settings.shortcuts) {
+        notice(app, "shortcut_taken", keys);
+    }
+}
+
+fn show_overlay(app: &AppHandle, settings: &Settings) {
+    if let Err(error) = overlay::apply(app, settings) {
+        notice(app, "overlay_failed", error.to_string());
+    }
+}
+
+/// The page's words for the tray.
+pub(crate) fn set_words(app: &AppHandle, words: Words) {
+    *lock(&state(app).words) = words;
+    tray::update(app);
+}
+
+/// Who is signed in, as the page is told.
+pub(crate) async fn person(app: &AppHandle) -> SignInState {
+    let known = match desk(app) {
+        Ok(Some(desk)) => desk.state().await,
+        Ok(None) | Err(_) => SignInState::default(),
+    };
+    app.emit("person", &known).ok();
+    known
+}
+
+/// Where people sign in at present; `None` in local mode, where nobody has to.
+///
+/// # Errors
+/// `bad_server`.
+pub(crate) fn desk(app: &AppHandle) -> Result<Option<Arc<Desk>>, Refusal> {
+    let Settings { mode, server, .. } = state(app).settings();
+    if mode == Mode::Local {
+        return Ok(None);
+    }
+    let program = state(app);
+    let mut held = lock(&program.desk);
+    if let Some((_, desk)) = held.as_ref().filter(|(of, _)| *of == server) {
+        return Ok(Some(Arc::clone(desk)));
+    }
+    let asked = Server::new(&server).map_err(|error| Refusal::new("bad_server", format!("{error:#}")))?;
+    let (teller, keychain) = (app.clone(), Keychain::of(&server));
+    let changed = Arc::new(move |state: &SignInState| {
+        teller.emit("person", state).ok();
+    });
+    let desk = Arc::new(Desk::new(asked, keychain, changed));
+    *held = Some((server, Arc::clone(&desk)));
+    Ok(Some(desk))
+}
+
+/// Where the stream is, and who asks.
+///
+/// # Errors
+/// Why there is no way in, in the page's words.
+pub(crate) async fn way_in(app: &AppHandle) -> Result<(String, Credential), Closed> {
+    let refused = |why: String| Closed { reason: why, ..Closed::of(crate::streams::told::Cause::Refused) };
+    let settings = state(app).settings();
+    match desk(app).map_err(|refusal| refused(refusal.message))? {
+        Some(desk) => {
+            let credential = desk.credential().await.map_err(|error: ClientError| Closed::of_error(&error))?;
+            let url = stream_of(&settings.server).ok_or_else(|| refused(settings.server.clone()))?;
+            Ok((url, credential))
+        }
+        None => {
+            let url = local_url(app, &settings.model).await.map_err(|error| refused(format!("{error:#}")))?;
+            Ok((url, Credential::None))
+        }
+    }
+}
+
+#[cfg(feature = "local")]
+async fn local_url(app: &AppHandle, model: &str) -> anyhow::Result<String> {
+    app.state::<crate::local::Local>().url(model).await
+}
+
+#[cfg(not(feature = "local"))]
+async fn local_url(_: &AppHandle, _: &str) -> anyhow::Result<String> {
+    std::future::ready(Err(anyhow::anyhow!("this program was built without local mode; choose a server"))).await
+}
+
+/// `wss://HOST/v1/stream` of `https://HOST`.
+fn stream_of(server: &str) -> Option<String> {
+    let rest = server.strip_prefix("http")?;
+    Some(format!("ws{}/v1/stream", rest.trim_end_matches('/')))
+}
+
+/// Lets go of what a page that is no more had opened.
+pub(crate) fn abandon_streams(app: &AppHandle) {
+    let streams = state(app).streams.clone();
+    tauri::async_runtime::spawn(async move { streams.stop_all(Duration::ZERO).await });
+}
+
+/// Whether closing the window leaves the program running.
+pub(crate) fn closes_to_tray(app: &AppHandle) -> bool {
+    if tray::can_be_seen(app) && !state(app).ending.load(Ordering::Relaxed) {
+        return true;
+    }
+    end(app);
+    // Until it has ended.
+    !state(app).ended.load(Ordering::Relaxed)
+}
+
+/// Whether everything owed was waited for.
+pub(crate) fn has_ended(app: &AppHandle) -> bool {
+    state(app).ended.load(Ordering::Relaxed)
+}
+
+/// Ends the program: devices are let go at once, and the words owed waited for, for a while.
+pub(crate) fn end(app: &AppHandle) {
+    if state(app).ending.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    windows::keep_places(app);
+    let app = app.clone();
+    tauri::async_runtime::spawn(async move {
+        let streams = state(&app).streams.clone();
+        streams.stop_all(PATIENCE).await;
+        #[cfg(feature = "local")]
+        app.state::<crate::local::Local>().stop(PATIENCE).await;
+        let desk = lock(&state(&app).desk).take();
+        if let Some((_, desk)) = desk {
+            desk.settle(PATIENCE).await;
+        }
+        state(&app).ended.store(true, Ordering::Relaxed);
+        app.exit(0);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_s_stream_is_where_the_protocol_has_it() {
+        assert_eq!(stream_of("https://captions.example").unwrap(), "wss://captions.example/v1/stream");
+        assert_eq!(stream_of("http://127.0.0.1:5026/").unwrap(), "ws://127.0.0.1:5026/v1/stream");
+        assert_eq!(stream_of("ftp://captions.example"), None);
+    }
+}

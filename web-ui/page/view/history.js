@@ -1,0 +1,249 @@
+/**
+ * `<dialog id="history">`: the conversations of this page and those kept on this device, search in all of them, and files
+ * to take home. The rules of it lie in ../history.
+ *
+ * @import { Host } from '../host/host.js'
+ * @import { Format } from '../history/export/formats.js'
+ * @import { HeardLine } from '../history/heard.js'
+ * @import { Entry } from './history-list.js'
+ */
+
+import { FORMATS, fileName } from '../history/export/formats.js';
+import { languagesOf } from '../history/heard.js';
+import { Keeper } from '../history/keeper.js';
+import { wordsOf } from '../history/search.js';
+import { nameOf } from '../words/languages.js';
+import { gapText } from '../words/messages.js';
+import { t } from '../words/t.js';
+import { ask } from './ask.js';
+import { byId, make } from './dom.js';
+import { HistoryLines } from './history-lines.js';
+import { HistoryList, titleOf } from './history-list.js';
+import { skeleton } from './history-skeleton.js';
+import { searchAll } from './history-search.js';
+
+/** A reader who types is not searched for at every key. */
+const TYPING_MS = 150;
+
+/**
+ * @typedef {object} HistoryOptions
+ * @property {Pick<Host, 'save'>} host
+ * @property {() => readonly HeardLine[]} lines of this page, in the order of speech
+ * @property {{ keepHistory?: boolean, targets?: readonly string[] }} settings
+ * @property {(key: string) => boolean} [show] Brings a line of this page into view; false when it is not there.
+ */
+
+export class HistoryView {
+  #dialog = byId('history', HTMLDialogElement);
+  #options;
+  #keeper;
+  /** @type {ReturnType<typeof skeleton> | null} while the dialog is open */
+  #parts = null;
+  /** @type {HistoryList | null} */
+  #list = null;
+  /** @type {HistoryLines | null} */
+  #pane = null;
+  /** @type {Entry | null} the conversation looked at */
+  #chosen = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #typing;
+  /** Counts what was asked for, so that a late answer is known to be late. */
+  #asked = 0;
+  #works = true;
+  #kept;
+
+  /** @param {HistoryOptions} options */
+  constructor(options) {
+    this.#options = options;
+    const { lines, settings } = options;
+    this.#kept = settings.keepHistory === true;
+    this.#keeper = new Keeper({ lines, settings, told: (works) => this.#tell(works), changed: () => void this.#refresh() });
+    document.getElementById('open-history')?.addEventListener('click', () => this.open());
+    // A choice made anywhere on the page, or in another window.
+    document.addEventListener('change', () => setTimeout(() => void this.settingsChanged()));
+    globalThis.addEventListener('storage', () => setTimeout(() => void this.settingsChanged()));
+    this.#dialog.addEventListener('close', () => this.#closed());
+  }
+
+  /** To be called whenever lines may have changed; costs nothing while nothing is kept. @param {readonly HeardLine[]} _lines */
+  take(_lines) {
+    this.#keeper.take();
+  }
+
+  /** Opens the dialog, or closes it where it is open. */
+  toggle() {
+    if (this.#dialog.open) this.#dialog.close();
+    else this.open();
+  }
+
+  open() {
+    if (this.#dialog.open) return;
+    const parts = skeleton(this.#dialog);
+    this.#parts = parts;
+    this.#list = new HistoryList(parts.conversations, { choose: (entry) => void this.#choose(entry), remove: (entry) => void this.#remove(entry) });
+    this.#pane = new HistoryLines(parts.lines, (entry, key) => this.#jump(entry, key));
+    parts.close.addEventListener('click', () => this.#dialog.close());
+    parts.clear.addEventListener('click', () => void this.#clear());
+    parts.search.addEventListener('input', () => {
+      clearTimeout(this.#typing);
+      this.#typing = setTimeout(() => void this.#search(), TYPING_MS);
+    });
+    for (const button of parts.formats) button.addEventListener('click', () => void this.#export(/** @type {Format} */ (button.dataset.export)));
+    this.#dialog.showModal();
+    parts.search.focus();
+    void this.#refresh();
+  }
+
+  /** To be called when settings changed; asks what is to become of what was kept, where keeping was switched off. */
+  async settingsChanged() {
+    const keep = this.#options.settings.keepHistory === true;
+    if (keep === this.#kept) return;
+    this.#kept = keep;
+    if (keep) await this.#keeper.flush();
+    else {
+      const count = await this.#keeper.kept().catch(() => 0);
+      if (count > 0 && (await ask(t('history.askOff', { count }), t('history.delete'), t('history.keep')))) await this.#keeper.clear();
+    }
+    await this.#refresh();
+  }
+
+  #closed() {
+    // Opened again before the page was told.
+    if (this.#dialog.open) return;
+    clearTimeout(this.#typing);
+    this.#asked += 1;
+    this.#parts = this.#list = this.#pane = this.#chosen = null;
+    this.#dialog.replaceChildren();
+  }
+
+  /** Draws the conversations anew, and the one looked at. */
+  async #refresh() {
+    if (!this.#parts) return;
+    const present = this.#keeper.present().reverse();
+    /** @type {Entry[]} */
+    const entries = present.map(({ all, ...conversation }, index) => ({ ...conversation, now: index === 0, kept: false, read: async () => all }));
+    if (entries.length === 0) entries.push({ ...NOTHING, beganMs: Date.now(), read: async () => [] });
+    const past = await this.#keeper.past().catch(() => null);
+    const parts = this.#parts;
+    if (!parts || !this.#list) return;
+    for (const conversation of past ?? []) entries.push({ ...conversation, now: false, kept: true, read: () => this.#keeper.lines(conversation.id) });
+    const chosen = entries.find(({ id }) => id === this.#chosen?.id) ?? entries[0];
+    this.#list.draw(entries, chosen?.id ?? '');
+    parts.clear.hidden = !past?.length;
+    parts.hint.textContent = past === null || !this.#works ? t('history.blocked') : t(this.#options.settings.keepHistory ? 'history.kept' : 'history.notKept');
+    if (parts.search.value.trim() !== '') await this.#search();
+    else if (chosen) await this.#choose(chosen, false);
+  }
+
+  /** @param {Entry} entry @param {boolean} [fresh] whether another one than before */
+  async #choose(entry, fresh = true) {
+    this.#asked += 1;
+    const asked = this.#asked;
+    const lines = await entry.read().catch(() => null);
+    if (asked !== this.#asked || !this.#parts) return;
+    this.#chosen = entry;
+    this.#list?.mark(entry.id);
+    if (fresh) this.#parts.search.value = '';
+    this.#parts.found.textContent = lines === null ? t('history.unread') : '';
+    this.#pane?.show(entry, lines ?? [], fresh);
+    this.#offer(lines ?? []);
+  }
+
+  /** Which files can be made of these lines. @param {readonly HeardLine[]} lines */
+  #offer(lines) {
+    if (!this.#parts) return;
+    const { languages, formats } = this.#parts;
+    const { sources, targets } = languagesOf(lines);
+    const spoken = sources.length === 1 && sources[0] ? t('history.spokenIn', { language: nameOf(sources[0]) }) : t('history.spoken');
+    const choices = [['source', spoken], ...targets.map((target) => [target, nameOf(target)]), ...targets.map((target) => [`source ${target}`, t('history.both', { one: spoken, other: nameOf(target) })])];
+    if (choices.map(([value]) => value).join() !== [...languages.options].map(({ value }) => value).join()) {
+      const before = languages.value;
+      languages.replaceChildren(...choices.map(([value = '', label]) => Object.assign(make('option', '', label), { value })));
+      languages.value = choices.some(([value]) => value === before) ? before : 'source';
+    }
+    for (const button of formats) button.disabled = lines.length === 0;
+  }
+
+  async #search() {
+    const parts = this.#parts;
+    if (!parts) return;
+    const words = wordsOf(parts.search.value);
+    if (words.length === 0) {
+      if (this.#chosen) await this.#choose(this.#chosen, false);
+      return;
+    }
+    this.#asked += 1;
+    const asked = this.#asked;
+    parts.found.textContent = t('history.searching');
+    const found = await searchAll(this.#list?.entries ?? [], words, () => asked === this.#asked);
+    if (!found || asked !== this.#asked) return;
+    this.#pane?.hits(found.groups, words);
+    const count = found.groups.reduce((sum, { hits }) => sum + hits.length, 0);
+    parts.found.textContent = count === 0 ? t('history.none') : t(found.more ? 'history.foundMore' : 'history.found', { count });
+  }
+
+  /** To a line that was found. @param {Entry} entry @param {string} key */
+  async #jump(entry, key) {
+    if (entry.now && this.#options.show?.(key)) {
+      this.#dialog.close();
+      // The page may have been scrolled to the newest line while the dialog was in front of it.
+      this.#options.show(key);
+      return;
+    }
+    await this.#choose(entry);
+    this.#pane?.reveal(key);
+  }
+
+  /** @param {Format} format */
+  async #export(format) {
+    const parts = this.#parts;
+    const chosen = this.#chosen;
+    if (!parts || !chosen) return;
+    // What became final since the list was drawn belongs to it.
+    const present = this.#keeper.present().find(({ id }) => id === chosen.id);
+    const lines = present?.all ?? (await chosen.read());
+    const languages = parts.languages.value.split(' ');
+    const { sources } = languagesOf(lines);
+    const tags = languages.map((language) => (language === 'source' ? (sources.length === 1 ? (sources[0] ?? '') : '') : language));
+    const began = new Date(lines[0]?.atMs ?? chosen.beganMs);
+    const names = (parts.languages.selectedOptions[0]?.textContent ?? '').trim();
+    const words = {
+      who: { me: t('lines.me'), them: t('lines.them') },
+      gap: (/** @type {{ startMs: number, endMs: number, reason: import('../link/protocol.js').GapReason }} */ gap) => gapText(gap.startMs, gap.endMs, gap.reason),
+      heading: [`Subtide · ${titleOf(began)}`, names],
+    };
+    const name = fileName(began, tags, format);
+    const text = FORMATS[format].write(lines, { languages, words, beganMs: lines[0]?.atMs ?? null });
+    try {
+      const saved = await this.#options.host.save(name, FORMATS[format].type, text);
+      parts.status.textContent = saved ? t('export.saved', { name }) : '';
+    } catch {
+      parts.status.textContent = t('export.failed', { name });
+    }
+  }
+
+  /** @param {Entry} entry */
+  async #remove(entry) {
+    if (!(await ask(t('history.askOne', { title: titleOf(new Date(entry.beganMs)) }), t('history.delete'), t('history.keep')))) return;
+    await this.#keeper.remove(entry.id).catch(() => this.#tell(false));
+    await this.#refresh();
+    this.#parts?.search.focus();
+  }
+
+  async #clear() {
+    const count = await this.#keeper.kept().catch(() => 0);
+    if (!(await ask(t('history.askAll', { count }), t('history.delete'), t('history.keep')))) return;
+    await this.#keeper.clear().catch(() => this.#tell(false));
+    await this.#refresh();
+    this.#parts?.search.focus();
+  }
+
+  /** @param {boolean} works whether conversations can be kept */
+  #tell(works) {
+    this.#works = works;
+    void this.#refresh();
+  }
+}
+
+/** A conversation that did not begin. */
+const NOTHING = { id: '', lastsMs: 0, sources: [], targets: [], lines: 0, now: true, kept: false };

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { fitTerm, MAX_TERMS, mend } from '../page/view/settings.js';
+import { shortcutOf } from '../page/view/shortcut.js';
+
+test('without anything stored there is something sensible', () => {
+  const settings = mend(undefined);
+  assert.deepEqual([settings.source, settings.targets, settings.channels, settings.keepHistory, settings.language, settings.layout], ['en', ['es'], ['me'], false, 'auto', 'below']);
+  assert.deepEqual(settings.overlay, { lines: 2, scale: 2, position: 'bottom', opacity: 0.75, colour: '#ffffff', width: 90 });
+});
+
+test('what was chosen comes back as it was', () => {
+  const chosen = mend({
+    source: 'auto', targets: ['ar', 'zh'], added: ['qaa'], channels: ['me', 'them'], devices: { me: 'a', them: 'b' }, glossary: [{ term: 'Subtide', translations: { ar: 'سبتايد' } }, { term: 'Ana' }],
+    keepHistory: true, language: 'ar', scale: 4, theme: 'dark', contrast: 'high', font: 'spaced', layout: 'target', overlay: { lines: 3, scale: 1, position: 'top', opacity: 0, colour: '#00ff00', width: 40 },
+  });
+  assert.deepEqual(mend(JSON.parse(JSON.stringify(chosen))), chosen);
+  assert.equal(chosen.glossary.length, 2);
+});
+
+test('what makes no sense is mended, one by one', () => {
+  const usual = mend({});
+  const broken = {
+    source: 7, targets: 'es', added: null, channels: ['you'], devices: [], glossary: { term: 'x' }, keepHistory: 'yes', language: 'constructor', scale: 2.5, theme: 'blue', contrast: '', font: 3, layout: {},
+    overlay: { lines: 'many', scale: 99, position: 'left', opacity: NaN, colour: 'url(x)', width: null },
+  };
+  assert.deepEqual(mend(broken), usual);
+  const { lines, opacity, width } = mend({ overlay: { lines: 99, opacity: -1, width: 5 } }).overlay;
+  assert.deepEqual([lines, opacity, width], [8, 0, 20]);
+  for (const nonsense of [null, 3, 'x', []]) assert.deepEqual(mend(nonsense), usual);
+});
+
+test('a term is made fit for the server, or left out', () => {
+  assert.equal(fitTerm({ term: '  ' }), null);
+  assert.deepEqual(fitTerm({ term: ' Ana ', translations: { es: ' ', 'pt-br': ' Anna ', '!': 'x' } }), { term: 'Ana', translations: { 'pt-BR': 'Anna' } });
+  const long = fitTerm({ term: 'é'.repeat(100) });
+  assert.equal(new TextEncoder().encode(long?.term).length, 128);
+  assert.equal(mend({ glossary: Array.from({ length: 400 }, (_, n) => ({ term: `t${n}` })) }).glossary.length, MAX_TERMS);
+});
+
+test('keys pressed together are named as the desktop client names them', () => {
+  const none = { ctrlKey: false, altKey: false, shiftKey: false, metaKey: false };
+  assert.equal(shortcutOf({ ...none, code: 'KeyC', ctrlKey: true, altKey: true }), 'Ctrl+Alt+C');
+  assert.equal(shortcutOf({ ...none, code: 'F9' }), 'F9');
+  assert.equal(shortcutOf({ ...none, code: 'Digit1', metaKey: true, shiftKey: true }), 'Shift+Super+1');
+  for (const code of ['KeyC', 'Tab', 'Escape']) assert.equal(shortcutOf({ ...none, code }), null);
+  assert.equal(shortcutOf({ ...none, code: 'KeyC', shiftKey: true }), null, 'that is a capital letter');
+  assert.equal(shortcutOf({ ...none, code: 'ControlLeft', ctrlKey: true }), null, 'that is no key yet');
+});
