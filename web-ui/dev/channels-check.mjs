@@ -79,7 +79,7 @@ const marks = (await page.locator('#lines > li.line .source .mark').allInnerText
 assert.deepEqual(marks, marks.toSorted(), 'lines stand in the order in which they were spoken');
 await page.locator('#toggle').click();
 await page.locator('#state[data-state=idle]').waitFor();
-assert.deepEqual(complaints, []);
+assert.deepEqual([...complaints], []);
 console.log('ok both channels');
 
 /** The desktop client by script, as far as the page knows it. */
@@ -138,10 +138,10 @@ assert.equal(await desktop.locator('#state').getAttribute('data-state'), 'open')
 await desktop.evaluate("__TAURI__.event.emit('command', 'pause')");
 await desktop.locator('#state[data-state=paused]').waitFor();
 if (pictures) await desktop.screenshot({ path: join(pictures, 'desktop.png') });
-const asked = /** @type {[string, any][]} */ (await desktop.evaluate('asked'));
+const asked = /** @type {[string, any][]} */ (await desktop.evaluate(() => Reflect.get(globalThis, 'asked')));
 assert.deepEqual(asked.filter(([command]) => command === 'pause_stream').map(([, args]) => args), [{ id: 1, paused: true }, { id: 2, paused: true }]);
 assert.equal(asked.find(([command]) => command === 'set_words')?.[1].words['tray.history'], 'History');
-assert.deepEqual(complaints, []);
+assert.deepEqual([...complaints], []);
 console.log('ok the desktop client by script');
 await browser.close();
 await new Promise((done) => { stub.drop(); stub.server.close(done); stub.server.closeAllConnections(); });
