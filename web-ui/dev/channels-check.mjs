@@ -6,6 +6,7 @@
  */
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { ANSWERS, SCRIPT } from './stub-scripts.mjs';
@@ -24,7 +25,7 @@ const browser = await chromium.launch({
     '--use-fake-device-for-media-stream', '--auto-accept-this-tab-capture',
   ],
 });
-const context = await browser.newContext({ permissions: ['microphone'], viewport: { width: 1100, height: 800 } });
+const context = await browser.newContext({ acceptDownloads: true, permissions: ['microphone'], viewport: { width: 1100, height: 800 } });
 const page = await context.newPage();
 /** @type {string[]} */
 const complaints = [];
@@ -53,6 +54,16 @@ for (const channel of ['me', 'them']) {
   await page.waitForFunction((element) => Number(element?.getAttribute('aria-valuenow')) > 30, await meter.elementHandle());
 }
 if (pictures) await page.screenshot({ path: join(pictures, 'two-channels.png') });
+
+// Over other windows the same stands, also where this page is not looked at; and a file can be taken home.
+const overlay = await context.newPage();
+await overlay.goto(`${stub.url}/overlay/`);
+await overlay.locator('#overlay-lines').getByText('sea wall').first().waitFor({ timeout: 30_000 });
+await overlay.close();
+await page.locator('#open-history').click();
+const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#history button[data-export=srt]').click()]);
+assert.match(await readFile(await download.path(), 'utf8'), /Good morning everyone/);
+await page.keyboard.press('Escape');
 
 // While paused nothing is sent; the sessions go on.
 await page.locator('#pause').click();
