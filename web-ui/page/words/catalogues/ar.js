@@ -43,7 +43,7 @@ export default {
   'export.save': 'حفظ بصيغة',
   'export.srt': 'SubRip لمشغلات الفيديو',
   'export.vtt': 'WebVTT لفيديو الويب',
-  'export.txt': 'نص عادي للقراءة',
+  'export.txt': 'TXT: نص عادي للقراءة',
   'export.json': 'JSON للبرامج',
   'export.saved': 'تم الحفظ: {name}',
   'export.failed': 'تعذر حفظ {name}. حاول مرة أخرى أو اختر مكانًا آخر.',

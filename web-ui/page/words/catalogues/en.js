@@ -43,7 +43,7 @@ export default {
   'export.save': 'Save as',
   'export.srt': 'SubRip, for video players',
   'export.vtt': 'WebVTT, for web video',
-  'export.txt': 'Plain text, to read',
+  'export.txt': 'TXT: plain text, to read',
   'export.json': 'JSON, for programs',
   'export.saved': 'Saved: {name}',
   'export.failed': '{name} could not be saved. Try again, or choose another place for it.',

@@ -43,7 +43,7 @@ export default {
   'export.save': 'Guardar como',
   'export.srt': 'SubRip, para reproductores de vídeo',
   'export.vtt': 'WebVTT, para vídeo en la web',
-  'export.txt': 'Texto sin formato, para leer',
+  'export.txt': 'TXT: texto sin formato, para leer',
   'export.json': 'JSON, para programas',
   'export.saved': 'Guardado: {name}',
   'export.failed': 'No se pudo guardar {name}. Inténtelo de nuevo o elija otro lugar.',

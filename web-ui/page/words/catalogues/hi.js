@@ -43,7 +43,7 @@ export default {
   'export.save': 'इस रूप में सहेजें',
   'export.srt': 'SubRip, वीडियो प्लेयर के लिए',
   'export.vtt': 'WebVTT, वेब वीडियो के लिए',
-  'export.txt': 'सादा पाठ, पढ़ने के लिए',
+  'export.txt': 'TXT: सादा पाठ, पढ़ने के लिए',
   'export.json': 'JSON, प्रोग्रामों के लिए',
   'export.saved': 'सहेजा गया: {name}',
   'export.failed': '{name} सहेजा नहीं जा सका। फिर कोशिश करें या कोई दूसरी जगह चुनें।',

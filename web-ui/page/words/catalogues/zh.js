@@ -43,7 +43,7 @@ export default {
   'export.save': '另存为',
   'export.srt': 'SubRip，用于视频播放器',
   'export.vtt': 'WebVTT，用于网页视频',
-  'export.txt': '纯文本，便于阅读',
+  'export.txt': 'TXT：纯文本，便于阅读',
   'export.json': 'JSON，供程序使用',
   'export.saved': '已保存：{name}',
   'export.failed': '无法保存 {name}。请重试，或选择其他位置。',
