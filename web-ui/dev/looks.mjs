@@ -61,7 +61,7 @@ async function chosen(browser) {
 
 /** The overlay shows what the page shows, as its address says, on nothing. @param {Browser} browser */
 async function overlay(browser) {
-  await browser.scene('overlay', { complains: true }, async (page, stub, shot) => {
+  await browser.scene('overlay', { complains: /there is no option nonsense/ }, async (page, stub, shot) => {
     const over = await page.context().newPage();
     /** @type {string[]} */
     const said = [];
@@ -87,6 +87,16 @@ async function overlay(browser) {
       return context?.getImageData(0, 0, 1, 1).data[3];
     }, [...picture]);
     assert.equal(alpha, 0, 'there is something behind the captions');
+  });
+  await browser.scene('overlay-listening', { dark: true, complains: /WebSocket|Failed to load/ }, async (page, stub, shot) => {
+    const alone = await page.context().newPage();
+    await alone.setViewportSize({ width: 1280, height: 360 });
+    await alone.goto(`${stub.url}/overlay/index.html?listen=me&targets=es&layout=target&background=none`);
+    await alone.locator('#overlay-lines .translation').filter({ hasText: 'hasta ahora?' }).waitFor({ timeout: 30_000 });
+    await shot('', alone);
+    stub.close(4503);
+    await alone.locator('.aside').filter({ hasText: /./ }).waitFor();
+    await alone.locator('#overlay-lines .translation').filter({ hasText: 'Buenos días' }).first().waitFor({ timeout: 30_000 });
   });
 }
 
@@ -173,10 +183,11 @@ async function states(browser, locale, dark) {
       await shot(`-${drop}`);
       await page.keyboard.press('Escape');
     }
-    stub.how.windowMs = 0;
-    stub.how.refuse = 503;
     stub.say({ type: 'error', code: 'unavailable', message: 'the words of a server', retryable: true, retry_after_ms: 3000, trace_id: 'abc' });
-    stub.close(4503);
+    await page.locator('#toggle').click();
+    await page.locator('#state[data-state=idle]').waitFor();
+    stub.how.refuse = 503;
+    await page.locator('#toggle').click();
     await page.locator('#state[data-state=failed]').waitFor();
     await shot('-failed');
   });

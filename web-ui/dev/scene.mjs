@@ -23,7 +23,7 @@ import { serve } from './stub-server.mjs';
  * @property {boolean} [microphone] whether it is allowed
  * @property {Record<string, unknown>} [settings] remembered by the page; `targets` is Spanish without them
  * @property {import('./stub-server.mjs').Options} [stub]
- * @property {boolean} [complains] whether the browser has reason to
+ * @property {RegExp} [complains] what the browser may say in its console
  */
 
 const RATE = 16_000;
@@ -83,7 +83,7 @@ export class Browser {
    * @param {string} name @param {Scene} scene
    * @param {(page: Page, stub: Stub, shot: (suffix?: string, of?: Page) => Promise<void>) => Promise<void>} check
    */
-  async scene(name, { dark = false, locale = 'en', width = 1100, height = 700, microphone = true, settings = {}, stub: how = {}, complains = false }, check) {
+  async scene(name, { dark = false, locale = 'en', width = 1100, height = 700, microphone = true, settings = {}, stub: how = {}, complains }, check) {
     const stub = await serve({ wordMs: 60, ...how });
     const context = await this.#browser.newContext({
       permissions: microphone ? ['microphone'] : [], colorScheme: dark ? 'dark' : 'light', viewport: { width, height }, locale,
@@ -104,8 +104,9 @@ export class Browser {
       assert.deepEqual(await misfits(of), [], `${name}${suffix}: something does not fit`);
     };
     await check(page, stub, shot);
-    const expected = complains || how.refuse || how.signIn || how.forget || stub.dropped;
-    assert.deepEqual(complaints.filter((text) => !expected || !/WebSocket|Failed to load resource/.test(text)), [], `${name}: the browser complains`);
+    const broken = how.refuse || how.signIn || how.forget || stub.dropped;
+    const expected = complains ?? (broken ? /WebSocket|Failed to load resource/ : null);
+    assert.deepEqual(complaints.filter((text) => !expected?.test(text)), [], `${name}: the browser complains`);
     await context.close();
     await new Promise((done) => { stub.drop(); stub.server.close(done); stub.server.closeAllConnections(); });
     console.log(`ok ${name}`);
@@ -136,7 +137,7 @@ export function misfits(page) {
       if (cut || spills) found.push(`cut: ${told(element)}`);
       if (width > 0 && (left < -1 || right > root.clientWidth + 1)) found.push(`outside: ${told(element)}`);
     }
-    const bars = [...document.querySelectorAll('.bar > *, .transport > *, .tools > *')].filter((element) => element.checkVisibility());
+    const bars = [...document.querySelectorAll('.bar > *, .bar-start > *, .bar-end > *, .transport > *, .tools > *')].filter((element) => element.checkVisibility() && getComputedStyle(element).display !== 'contents');
     for (const one of bars) {
       for (const other of bars) {
         if (one === other || one.contains(other) || other.contains(one)) continue;

@@ -61,6 +61,7 @@ for (const { name, about, targets, steps, lines } of vectors) {
       assert.deepEqual(worded(conversation.lines()), now);
       before = now;
     }
+    assert.deepEqual(conversation.lines().map(told), lines, 'asking changed nothing');
   });
 }
 
@@ -106,6 +107,36 @@ test('what did not change is the same object, so that nobody draws it again', ()
   assert.equal(conversation.lines()[0], one);
   conversation.apply('me', { event: 4, type: 'translation', utterance: 1, revision: 1, target: 'es', committed: 'uno', tail: '', final: true });
   assert.notEqual(conversation.lines()[0], one);
+});
+
+test('asked after every event or only at the end, the lines are the same, also when the oldest have to go', () => {
+  const [often, once] = [new Conversation(), new Conversation()];
+  for (const conversation of [often, once]) {
+    conversation.expect(['es']);
+    for (const channel of /** @type {const} */ (['me', 'them'])) {
+      conversation.open(channel, 0);
+      conversation.heard(channel, 100, 100);
+      conversation.apply(channel, started(channel));
+    }
+  }
+  /** @param {Channel} channel @param {ServerEvent} event */
+  const tell = (channel, event) => {
+    once.apply(channel, event);
+    often.apply(channel, event);
+    if (event.event % 7 === 0) often.lines();
+    else often.newest(12);
+  };
+  for (let utterance = 1; utterance <= 2010; utterance += 1) {
+    const event = utterance * 4;
+    tell('me', { event, type: 'speech_started', utterance, start_ms: utterance * 1000 });
+    tell('me', final(event + 1, utterance, utterance * 1000, `me ${utterance}`));
+    if (utterance % 3 === 0) tell('them', final(event + 2, utterance, utterance * 1000 - 400, `them ${utterance}`));
+    if (utterance % 50 === 0) tell('them', { event: event + 3, type: 'gap', from_ms: utterance * 1000 + 100, to_ms: utterance * 1000 + 300, reason: 'failed' });
+    tell('me', { event: event + 3, type: 'translation', utterance: Math.max(1, utterance - 2), revision: 1, target: 'es', committed: `yo ${utterance}`, tail: '', final: true });
+  }
+  assert.deepEqual(often.lines(), once.lines());
+  assert.deepEqual(often.newest(30), once.lines().slice(-30));
+  assert.equal(often.forgotten, 10);
 });
 
 test('one channel is told in the times of its session, and a second start goes on in time', () => {

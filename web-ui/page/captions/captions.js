@@ -30,10 +30,14 @@ export class Captions {
   #utterances = new Map();
   /** @type {Map<string, GapLine>} */
   #gaps = new Map();
-  /** Lines worked out already, until something changes them. @type {WeakMap<Utterance, { over: boolean, line: Line | null }>} */
-  #drawn = new WeakMap();
-  /** All lines, until something changes. @type {Line[] | null} */
+  /** All lines, until more changes than those of `#changed`. @type {Line[] | null} */
   #list = null;
+  /** Where in the list a line is. @type {Map<string, number>} */
+  #places = new Map();
+  /** What changed since the list was made. @type {Map<string, Utterance>} */
+  #changed = new Map();
+  /** Places in the list where another line stands since somebody asked; null when all may be others. @type {number[] | null} */
+  #replaced = null;
   /** @type {Map<string, Notice>} */
   #notices = new Map();
   /** @type {readonly string[]} */
@@ -109,9 +113,12 @@ export class Captions {
     return [...this.#notices.values()];
   }
 
-  /** @returns {readonly Line[]} in the order of speech; a line that nothing changed is the same object as before */
+  /**
+   * @returns {readonly Line[]} in the order of speech, good until the next call; a line that nothing changed is the same
+   *   object as before
+   */
   lines() {
-    if (this.#list) return this.#list;
+    if (this.#list && this.#mended(this.#list)) return this.#list;
     /** @type {Line[]} */
     const lines = [...this.#gaps.values()];
     for (const [key, utterance] of this.#utterances) {
@@ -119,7 +126,17 @@ export class Captions {
       if (line) lines.push(line);
     }
     this.#list = lines.sort(inOrder);
+    this.#places = new Map(lines.map(({ key }, place) => [key, place]));
+    this.#changed.clear();
+    this.#replaced = null;
     return this.#list;
+  }
+
+  /** @returns {readonly number[] | null} where in `lines` another line stands since this was last asked; null: anywhere */
+  replaced() {
+    const replaced = this.#replaced;
+    this.#replaced = [];
+    return replaced;
   }
 
   /**
@@ -133,14 +150,24 @@ export class Captions {
     return caption?.revision === revision ? caption.end_ms : null;
   }
 
+  /** Puts what changed in place, where all lines stay where they are. @param {Line[]} list @returns {boolean} whether it could */
+  #mended(list) {
+    for (const [key, utterance] of this.#changed) {
+      const place = this.#places.get(key) ?? -1;
+      const line = this.#line(key, utterance);
+      if (!line || list[place]?.startMs !== line.startMs) return false;
+      if (list[place] !== line) this.#replaced?.push(place);
+      list[place] = line;
+      this.#changed.delete(key);
+    }
+    return true;
+  }
+
   /** @param {string} key @param {Utterance} utterance @returns {Line | null} */
   #line(key, utterance) {
     const over = this.#over || utterance.run !== this.#run;
-    const drawn = this.#drawn.get(utterance);
-    if (drawn?.over === over) return drawn.line;
-    const line = speechLine(key, utterance, over);
-    this.#drawn.set(utterance, { over, line });
-    return line;
+    if (utterance.drawn?.over !== over) utterance.drawn = { over, line: speechLine(key, utterance, over) };
+    return utterance.drawn.line;
   }
 
   /** @param {ServerEvent} event @returns {boolean} */
@@ -218,13 +245,14 @@ export class Captions {
     const key = `${this.#run}:${id}`;
     let held = this.#utterances.get(key);
     if (!held) {
-      const unheard = { startMs: 0, endMs: 0, lost: false, caption: null };
+      const unheard = { startMs: 0, endMs: 0, lost: false, caption: null, drawn: null };
       held = { run: this.#run, id, ...unheard, expected: this.#targets, translations: new Map() };
       this.#utterances.set(key, held);
       this.forgotten += shrink(this.#utterances, MAX_LINES);
+      this.#list = null;
     }
-    this.#drawn.delete(held);
-    this.#list = null;
+    held.drawn = null;
+    this.#changed.set(key, held);
     return held;
   }
 

@@ -30,6 +30,13 @@ const CHANNELS = ['me', 'them'];
  * @property {Captions} captions
  * @property {Run} next What the next session is, or the present one.
  * @property {Run[]} runs By number of the session.
+ * @property {Placed[]} placed Its lines, as they were given out last.
+ * @property {SoundClock | null} clock By which they were placed, and its version.
+ * @property {number} version
+ *
+ * @typedef {object} Placed
+ * @property {SpokenLine} spoken
+ * @property {number} after The latest `atMs` of the channel's lines up to this one.
  *
  * @typedef {{ clock: SoundClock, start: number }} Run
  */
@@ -44,6 +51,10 @@ export class Conversation {
   #zero = null;
   /** Lines as they were given out. @type {WeakMap<Line, SpokenLine>} */
   #given = new WeakMap();
+  /** All lines in the order of speech. @type {Placed[]} */
+  #order = [];
+  /** Whether a line came, went or changed its place since then. */
+  #moved = true;
 
   /** Lines begun from now on wait for these. @param {readonly string[]} targets */
   expect(targets) {
@@ -133,35 +144,61 @@ export class Conversation {
 
   /** @returns {SpokenLine[]} in the order of speech; a line that nothing changed is the same object as before */
   lines() {
-    return this.#merged((lines) => lines);
+    const voices = this.#inOrder();
+    for (const voice of voices) this.#follow(voice);
+    if (this.#moved) {
+      // Sorting is stable: what is equal stays in the order of the channel, and `me` before `them`.
+      this.#order = voices.flatMap(({ placed }) => placed).sort((a, b) => a.after - b.after);
+      this.#moved = false;
+    }
+    return this.#order.map(({ spoken }) => spoken);
   }
 
   /** @param {number} most @returns {SpokenLine[]} the newest lines, in the order of speech */
   newest(most) {
-    return this.#merged((lines) => lines.slice(-most)).slice(-most);
+    const voices = this.#inOrder();
+    for (const voice of voices) this.#follow(voice);
+    const ends = voices.flatMap(({ placed }) => placed.slice(-most));
+    return ends.sort((a, b) => a.after - b.after).slice(-most).map(({ spoken }) => spoken);
   }
 
   /**
-   * The lines of each channel stay in the order it has them in. Between channels the time of their first sound decides,
-   * which does not change once there are words.
-   * @param {(lines: readonly Line[]) => readonly Line[]} wanted
+   * Brings the places of a channel up to its lines. These stay in the order the channel has them in; between channels the
+   * time of their first sound decides, which does not change once there are words.
+   * @param {Voice} voice
    */
-  #merged(wanted) {
-    const placed = this.#inOrder().flatMap((voice) => {
-      let latest = -Infinity;
-      return wanted(voice.captions.lines()).map((line) => {
-        const spoken = this.#spoken(line, voice);
-        latest = Math.max(latest, spoken.atMs);
-        return { spoken, latest };
-      });
-    });
-    // Sorting is stable: what is equal stays in the order of the channel, and `me` before `them`.
-    return placed.sort((a, b) => a.latest - b.latest).map(({ spoken }) => spoken);
+  #follow(voice) {
+    const lines = voice.captions.lines();
+    const replaced = voice.captions.replaced();
+    const { clock } = voice.next;
+    if (replaced && voice.clock === clock && voice.version === clock.version) {
+      for (const index of replaced) this.#put(voice, index, lines[index]);
+      return;
+    }
+    voice.clock = clock;
+    voice.version = clock.version;
+    lines.forEach((line, index) => this.#put(voice, index, line));
+    if (voice.placed.length > lines.length) this.#moved = true;
+    voice.placed.length = lines.length;
   }
 
-  /** @param {Line} line @param {Voice} voice @returns {SpokenLine} */
-  #spoken(line, { channel, runs, next }) {
+  /** @param {Voice} voice @param {number} index @param {Line | undefined} line */
+  #put({ channel, placed, runs, next }, index, line) {
+    if (!line) return;
+    const held = placed[index];
     const { clock, start } = runs[line.run] ?? next;
+    const spoken = this.#spoken(line, channel, clock, start);
+    const after = Math.max(spoken.atMs, placed[index - 1]?.after ?? -Infinity);
+    if (held && held.after === after && held.spoken.key === spoken.key) {
+      held.spoken = spoken;
+      return;
+    }
+    placed[index] = { spoken, after };
+    this.#moved = true;
+  }
+
+  /** @param {Line} line @param {Channel} channel @param {SoundClock} clock @param {number} start @returns {SpokenLine} */
+  #spoken(line, channel, clock, start) {
     const atMs = Math.round(clock.at(line.startMs));
     const zero = this.#zero ?? clock.at(0);
     const startMs = Math.max(0, Math.round(atMs - zero));
@@ -181,7 +218,7 @@ export class Conversation {
   #voice(channel) {
     let voice = this.#voices.get(channel);
     if (!voice) {
-      voice = { channel, captions: new Captions(), next: { clock: new SoundClock(0), start: Math.max(0, this.#starts) }, runs: [] };
+      voice = { channel, captions: new Captions(), next: { clock: new SoundClock(0), start: Math.max(0, this.#starts) }, runs: [], placed: [], clock: null, version: 0 };
       voice.captions.expect(this.#targets);
       this.#voices.set(channel, voice);
     }

@@ -45,6 +45,7 @@
  * @property {readonly string[]} expected Targets wanted when it began.
  * @property {Caption | null} caption The best so far.
  * @property {Map<string, Translation>} translations The best so far, by target.
+ * @property {{ over: boolean, line: SpeechLine | null } | null} drawn What was worked out of it; null once it has changed.
  */
 
 /**

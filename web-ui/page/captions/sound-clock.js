@@ -22,6 +22,11 @@ export class SoundClock {
     this.#interrupted = anchors.length === 0;
   }
 
+  /** Another number whenever times may be others than before. */
+  get version() {
+    return this.#anchors.length;
+  }
+
   /** @param {number} now Unix milliseconds @param {number} heardMs audio of the session heard by now */
   heard(now, heardMs) {
     const slept = this.#last.now > 0 && now - this.#last.now > SLEPT_MS;

@@ -10,6 +10,7 @@ import { byId, localise } from '../view/dom.js';
 import { follow, load } from '../view/settings.js';
 import { tauri } from '../view/tauri.js';
 import { speak, t } from '../words/t.js';
+import { Listening } from './listen.js';
 import { lookAsked, lookOf } from './look.js';
 import { Stage } from './stage.js';
 import { Tools } from './tools.js';
@@ -63,5 +64,10 @@ function watch() {
 }
 
 const { listen } = dress();
-follow(settings, dress);
-if (!listen) watch();
+const listening = listen ? new Listening(settings, (shown, fault) => stage.draw(shown, fault)) : null;
+follow(settings, () => {
+  dress();
+  listening?.update();
+});
+if (listening) void listening.begin();
+else watch();

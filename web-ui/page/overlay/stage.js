@@ -14,6 +14,8 @@ import { seconds, t } from '../words/t.js';
 
 /** How long a line takes to leave, as stage.css has it. */
 const LEAVING_MS = 260;
+/** Of a plate, for letters to need no outline. */
+const ENOUGH = 0.6;
 /** States that the overlay says; the others show by themselves. */
 const TOLD = /** @type {const} */ (['reconnecting', 'failed', 'paused']);
 
@@ -123,7 +125,7 @@ export class Stage {
     this.#look = look;
     const { dataset, style } = this.#root;
     const { position, align, font, layout } = look;
-    Object.assign(dataset, { position, align, font, layout, shadow: String(look.shadow), plate: String(look.opacity > 0) });
+    Object.assign(dataset, { position, align, font, layout, shadow: String(look.shadow), plate: String(look.opacity >= ENOUGH) });
     const dark = lightness(this.#root, look.colour) < 0.45;
     style.setProperty('--rows', String(look.lines));
     style.setProperty('--stage-scale', String(look.scale));
@@ -141,8 +143,8 @@ export class Stage {
     if (this.#shown) this.draw(this.#shown);
   }
 
-  /** @param {Shown} shown */
-  draw(shown) {
+  /** @param {Shown} shown @param {string} [fault] what keeps captions from coming, where that is known */
+  draw(shown, fault = '') {
     this.#shown = shown;
     const look = this.#look;
     if (!look) return;
@@ -161,7 +163,7 @@ export class Stage {
       if (view) standing.push({ key: line.key, view });
     }
     this.#trim(standing, look.lines);
-    this.#tell(look.state ? aside(shown) : '');
+    this.#tell(look.state ? fault || aside(shown) : '');
     this.#fresh = false;
   }
 

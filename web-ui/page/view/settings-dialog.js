@@ -41,8 +41,9 @@ export class SettingsDialog {
     const host = make('div');
     host.id = 'host-settings';
     this.#desktop = around && new DesktopSettings(host, around);
-    const close = say('button', 'settings.close', 'quiet');
+    const close = make('button', 'quiet', '✕');
     close.type = 'button';
+    label(close, 'settings.close');
     close.addEventListener('click', () => this.#dialog.close());
     const head = make('header', 'sheet-head');
     const title = say('h2', 'settings.title');
