@@ -8,10 +8,12 @@
  */
 
 import { onSpoken, seconds, speak, t } from '../words/t.js';
+import { DesktopVoice } from './desktop-voice.js';
 import { byId, label, localise, make, say } from './dom.js';
 import { Languages } from './languages.js';
 import { follow, save, SCALES, THEMES } from './settings.js';
 import { SettingsDialog } from './settings-dialog.js';
+import { tauri } from './tauri.js';
 
 /** Louder than this and the recogniser hears distortion. */
 const CLIPPING = 0.99;
@@ -66,6 +68,9 @@ export class Controls {
   #latency = [null, null];
   /** Says again what stands beside the state. @type {() => string} */
   #aside = () => '';
+  /** What is told now, and who forgets it. @type {[readonly { key: string, message: Message }[], (key: string) => void]} */
+  #notices = [[], () => {}];
+  #voice;
 
   /** @param {Settings} settings kept up to date as the reader chooses @param {ControlsListener} listener */
   constructor(settings, listener) {
@@ -85,6 +90,9 @@ export class Controls {
       this.#dialog.refresh();
     });
     onSpoken(() => this.#again());
+    const around = tauri();
+    if (around) byId('privacy-note', HTMLElement).dataset.t = 'page.privacy.desktop';
+    this.#voice = around && new DesktopVoice(around, () => this.#showNotices());
     this.#listen();
     this.#dress();
     this.#again();
@@ -159,24 +167,17 @@ export class Controls {
 
   /** @param {readonly { key: string, message: Message }[]} notices @param {(key: string) => void} dismiss */
   notices(notices, dismiss) {
-    byId('notices', HTMLElement).replaceChildren(
-      ...notices.map(({ key, message }) => {
-        const notice = make('div', 'notice');
-        notice.dataset.tone = message.tone;
-        notice.append(make('p', 'title', message.title), make('p', '', message.text));
-        if (message.detail) {
-          const detail = make('p', 'detail', message.detail);
-          detail.lang = 'en';
-          detail.dir = 'auto';
-          notice.append(detail);
-        }
-        const close = say('button', 'page.dismiss', 'quiet');
-        close.type = 'button';
-        close.addEventListener('click', () => dismiss(key));
-        notice.append(close);
-        return notice;
-      }),
-    );
+    this.#notices = [notices, dismiss];
+    this.#showNotices();
+  }
+
+  #showNotices() {
+    const [notices, dismiss] = this.#notices;
+    const all = [...(this.#voice?.notices ?? []), ...notices];
+    byId('notices', HTMLElement).replaceChildren(...all.map(({ key, message }) => noticeOf(message, () => {
+      if (this.#voice?.dismiss(key)) this.#showNotices();
+      else dismiss(key);
+    })));
   }
 
   /** Opens the settings. */
@@ -223,6 +224,7 @@ export class Controls {
     this.latency(...this.#latency);
     this.#tell(this.#aside);
     this.#languages.list();
+    this.#showNotices();
     this.#nameTheme();
   }
 
@@ -284,4 +286,22 @@ export class Controls {
     if (code === 'KeyH' && shiftKey) return () => byId('open-history', HTMLButtonElement).click();
     return null;
   }
+}
+
+/** @param {Message} message @param {() => void} dismiss */
+function noticeOf({ tone, title, text, detail }, dismiss) {
+  const notice = make('div', 'notice');
+  notice.dataset.tone = tone;
+  notice.append(make('p', 'title', title), make('p', '', text));
+  if (detail) {
+    const words = make('p', 'detail', detail);
+    words.lang = 'en';
+    words.dir = 'auto';
+    notice.append(words);
+  }
+  const close = say('button', 'page.dismiss', 'quiet');
+  close.type = 'button';
+  close.addEventListener('click', dismiss);
+  notice.append(close);
+  return notice;
 }
