@@ -1,33 +1,45 @@
 //! What there is to listen to, as each system tells it.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use cpal::{
     Host,
     traits::{DeviceTrait as _, HostTrait as _},
 };
 
+#[cfg(target_os = "linux")]
+use crate::pulse;
 use crate::{CaptureError, Device, Kind};
 
-/// Ending of the name of the source that gives what a sink plays, in PulseAudio and in PipeWire's stand-in for it.
-const MONITOR: &str = ".monitor";
-
-/// The Pulse server, once it was reached. One for the whole program: cpal's client keeps its connection and its thread until
-/// the server goes, so one for each look would be as many connections as looks, of the 64 that a server gives.
-static SERVER: Mutex<Server> = Mutex::new(Server { host: None, seen: false });
-
-struct Server {
-    host: Option<Arc<Host>>,
-    /// Whether there ever was one. Then ALSA is no way around it: what ALSA holds, a server that comes back cannot have.
-    seen: bool,
+/// The system's handle on a device.
+pub(crate) enum Handle {
+    /// ALSA, WASAPI or Core Audio.
+    Plain(cpal::Device),
+    #[cfg(target_os = "linux")]
+    Pulse(pulse::Source),
 }
 
-/// A device, and the system's handle on it.
+/// A device, and how to open it.
 pub(crate) struct Found {
     pub(crate) device: Device,
-    pub(crate) handle: cpal::Device,
-    /// Whether it is a Pulse server's, which converts formats and is told how long its blocks may be.
-    pub(crate) is_pulse: bool,
+    pub(crate) handle: Handle,
+}
+
+/// A device that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) device: Device,
+    /// Another device of the same id has another, where the system tells.
+    pub(crate) serial: u32,
+}
+
+impl Found {
+    pub(crate) fn seen(&self) -> Seen {
+        let serial = match &self.handle {
+            Handle::Plain(_) => 0,
+            #[cfg(target_os = "linux")]
+            Handle::Pulse(source) => source.serial(),
+        };
+        Seen { device: self.device.clone(), serial }
+    }
 }
 
 /// What there is to listen to, the default of each kind first.
@@ -38,6 +50,11 @@ pub fn devices() -> Result<Vec<Device>, CaptureError> {
     Ok(found()?.into_iter().map(|found| found.device).collect())
 }
 
+/// The same, for who follows them.
+pub(crate) fn look() -> Result<Vec<Seen>, CaptureError> {
+    Ok(found()?.iter().map(Found::seen).collect())
+}
+
 /// The device `id` of this kind.
 pub(crate) fn find(kind: Kind, id: &str) -> Result<Found, CaptureError> {
     let mut all = found()?;
@@ -45,11 +62,11 @@ pub(crate) fn find(kind: Kind, id: &str) -> Result<Found, CaptureError> {
     at.map(|at| all.swap_remove(at)).ok_or_else(|| missing(kind))
 }
 
-/// Of `devices`, the one to listen to when `id` is wished for: that one, or the default as long as it is away.
-pub(crate) fn choose<'a>(devices: &'a [Device], kind: Kind, id: Option<&str>) -> Option<&'a Device> {
-    let of_kind = || devices.iter().filter(move |device| device.kind == kind);
-    let wished = id.and_then(|id| of_kind().find(|device| device.id == id));
-    wished.or_else(|| of_kind().find(|device| device.is_default)).or_else(|| of_kind().next())
+/// Of what was seen, the one to listen to when `id` is wished for: that one, or the default as long as it is away.
+pub(crate) fn choose<'a>(seen: &'a [Seen], kind: Kind, id: Option<&str>) -> Option<&'a Seen> {
+    let of_kind = || seen.iter().filter(move |seen| seen.device.kind == kind);
+    let wished = id.and_then(|id| of_kind().find(|seen| seen.device.id == id));
+    wished.or_else(|| of_kind().find(|seen| seen.device.is_default)).or_else(|| of_kind().next())
 }
 
 /// Says what is missing, and what to do about it.
@@ -57,7 +74,8 @@ pub(crate) fn missing(kind: Kind) -> CaptureError {
     let why = match kind {
         Kind::Microphone => "no microphone is plugged in or switched on; connect one, then try again",
         Kind::System if !cfg!(target_os = "linux") => "no speaker or headphone is there; connect one, then try again",
-        Kind::System if SERVER.lock().unwrap_or_else(PoisonError::into_inner).seen => {
+        #[cfg(target_os = "linux")]
+        Kind::System if pulse::was_seen() => {
             "the sound server plays to no device; connect a speaker or headphone, then try again"
         }
         Kind::System => {
@@ -69,62 +87,23 @@ pub(crate) fn missing(kind: Kind) -> CaptureError {
 }
 
 fn found() -> Result<Vec<Found>, CaptureError> {
-    let (host, is_pulse) = host()?;
-    let listed = if is_pulse { of_pulse(&host) } else { of_system(&host) };
-    let mut found = listed.map_err(|error| {
-        // The server went; the next look reaches out to it anew.
-        SERVER.lock().unwrap_or_else(PoisonError::into_inner).host = None;
-        CaptureError::List(error.to_string())
-    })?;
+    let mut found = everything()?;
     found.sort_by_key(|found| (found.device.kind == Kind::System, !found.device.is_default, found.device.name.clone()));
     Ok(found)
 }
 
-/// The host to ask, and whether it is a Pulse server.
 #[cfg(target_os = "linux")]
-fn host() -> Result<(Arc<Host>, bool), CaptureError> {
-    let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(host) = &server.host {
-        return Ok((Arc::clone(host), true));
+fn everything() -> Result<Vec<Found>, CaptureError> {
+    if let Some(sources) = pulse::sources().map_err(CaptureError::List)? {
+        let of = |(device, source)| Found { device, handle: Handle::Pulse(source) };
+        return Ok(sources.into_iter().map(of).collect());
     }
-    match cpal::host_from_id(cpal::HostId::PulseAudio) {
-        Ok(host) => {
-            let host = Arc::new(host);
-            *server = Server { host: Some(Arc::clone(&host)), seen: true };
-            Ok((host, true))
-        }
-        Err(error) if server.seen => Err(CaptureError::List(error.to_string())),
-        Err(_) => {
-            let alsa = cpal::host_from_id(cpal::HostId::Alsa);
-            Ok((Arc::new(alsa.map_err(|error| CaptureError::List(error.to_string()))?), false))
-        }
-    }
+    of_system(&cpal::default_host()).map_err(|error| CaptureError::List(error.to_string()))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn host() -> Result<(Arc<Host>, bool), CaptureError> {
-    Ok((Arc::new(cpal::default_host()), false))
-}
-
-fn of_pulse(host: &Host) -> Result<Vec<Found>, cpal::Error> {
-    let id = |device: Option<cpal::Device>| device.and_then(|device| device.id().ok());
-    let microphone = id(host.default_input_device()).map(|id| id.to_string());
-    let monitor = id(host.default_output_device()).map(|id| format!("{id}{MONITOR}"));
-    let mut found = Vec::new();
-    for handle in host.devices()? {
-        let (Ok(id), Ok(description)) = (handle.id(), handle.description()) else { continue };
-        // Sinks themselves cannot be listened to.
-        if !description.supports_input() {
-            continue;
-        }
-        let id = id.to_string();
-        let kind = if id.ends_with(MONITOR) { Kind::System } else { Kind::Microphone };
-        let default = if kind == Kind::System { &monitor } else { &microphone };
-        let is_default = default.as_ref() == Some(&id);
-        let device = Device { id, name: description.name().to_owned(), kind, is_default };
-        found.push(Found { device, handle, is_pulse: true });
-    }
-    Ok(found)
+fn everything() -> Result<Vec<Found>, CaptureError> {
+    of_system(&cpal::default_host()).map_err(|error| CaptureError::List(error.to_string()))
 }
 
 /// Inputs are microphones. An input stream on an output is what it plays, where the system can do that: on Windows and macOS.
@@ -139,7 +118,7 @@ fn of_system(host: &Host) -> Result<Vec<Found>, cpal::Error> {
         }
         let mut add = |kind: Kind, is_default: bool| {
             let device = Device { id: id.to_string(), name: description.name().to_owned(), kind, is_default };
-            found.push(Found { device, handle: handle.clone(), is_pulse: false });
+            found.push(Found { device, handle: Handle::Plain(handle.clone()) });
         };
         let hears = handle.supports_input();
         if hears {
@@ -163,8 +142,8 @@ fn is_plain_alsa(pcm: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn device(kind: Kind, id: &str, is_default: bool) -> Device {
-        Device { id: id.to_owned(), name: id.to_uppercase(), kind, is_default }
+    fn device(kind: Kind, id: &str, is_default: bool) -> Seen {
+        Seen { device: Device { id: id.to_owned(), name: id.to_uppercase(), kind, is_default }, serial: 0 }
     }
 
     #[test]
@@ -175,7 +154,7 @@ mod tests {
             device(Kind::System, "a", false),
             device(Kind::System, "s", true),
         ];
-        let chosen = |kind, id| choose(&all, kind, id).map(|device| (device.kind, device.id.as_str()));
+        let chosen = |kind, id| choose(&all, kind, id).map(|seen| (seen.device.kind, seen.device.id.as_str()));
         assert_eq!(chosen(Kind::Microphone, None), Some((Kind::Microphone, "b")));
         assert_eq!(chosen(Kind::Microphone, Some("a")), Some((Kind::Microphone, "a")));
         assert_eq!(chosen(Kind::System, Some("a")), Some((Kind::System, "a")), "an id counts within its kind");

@@ -8,11 +8,13 @@
 //! | Windows | nothing; the privacy settings may forbid microphones to desktop programs | nothing: WASAPI loopback, which gives no sound at all while nothing plays |
 //! | macOS 14.6 or newer | the permission "Microphone" (`NSMicrophoneUsageDescription`) | the permission "System Audio Recording" (`NSAudioCaptureUsageDescription`), for a Core Audio tap |
 //!
-//! To build it, Linux needs the headers of ALSA (`libasound2-dev`) and `pkg-config`; others need nothing.
+//! Windows, macOS and ALSA are reached through cpal; a Pulse server is spoken to directly (see `pulse`). An output of macOS
+//! that has a microphone of its own, as a headset may, cannot be tapped through cpal and is not offered. To build it, Linux
+//! needs the headers of ALSA (`libasound2-dev`) and `pkg-config`; others need nothing.
 //!
 //! How sound flows: the system's callback mixes to mono and writes into a ring, without lock or allocation; a thread of
-//! ours reads the ring, keeps the pace ([`pace`]), converts ([`resample`]) and hands out frames of 50 ms ([`outlet`]). A
-//! second thread looks at the devices twice a second, and the first one follows what it sees ([`pump`]).
+//! ours reads the ring, keeps the pace (`pace`), converts (`resample`) and hands out frames of 50 ms (`outlet`). A second
+//! thread looks at the devices again and again, and the first one follows what it sees (`pump`).
 //!
 //! The pace: devices run up to some hundred millionths fast or slow, and more where they are made of software. The rate
 //! of each is measured against [`std::time::Instant`] and taken out by the resampler, so that sample `n` was heard
@@ -23,6 +25,8 @@ mod flow;
 mod mix;
 mod outlet;
 mod pace;
+#[cfg(target_os = "linux")]
+mod pulse;
 mod pump;
 mod resample;
 mod stream;

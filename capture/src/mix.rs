@@ -16,6 +16,16 @@ where
     samples.chunks_exact(channels).map(level)
 }
 
+/// The same for 32 bit floats as a Pulse server sends them: little-endian bytes.
+#[cfg(target_os = "linux")]
+pub(crate) fn mono_of_bytes(bytes: &[u8], channels: usize) -> impl Iterator<Item = f32> {
+    let channels = channels.max(1);
+    #[expect(clippy::cast_precision_loss, reason = "a handful of channels")]
+    let share = 1.0 / channels as f32;
+    let sample = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    bytes.chunks_exact(channels * 4).map(move |frame| frame.chunks_exact(4).map(sample).sum::<f32>() * share)
+}
+
 #[cfg(test)]
 mod tests {
     use super::mono;
@@ -42,5 +52,14 @@ mod tests {
         assert_eq!(mixed(&[i16::MIN, i16::MIN, 0, 0, 0, 0, 0, 0], 8), [-0.25]);
         assert_eq!(mixed(&[0.5_f32; 6], 6), [0.5]);
         assert_eq!(mixed(&[0.5_f32], 0), [0.5]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn bytes_are_the_same_as_what_they_stand_for() {
+        let samples = [0.5_f32, 0.25, -1.0, 1.0, 0.75];
+        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        assert_eq!(super::mono_of_bytes(&bytes, 2).collect::<Vec<_>>(), mixed(&samples, 2));
+        assert_eq!(super::mono_of_bytes(&bytes, 1).collect::<Vec<_>>(), samples);
     }
 }

@@ -20,8 +20,12 @@ const WINDOW: f64 = 1.0;
 const POINTS: std::ops::RangeInclusive<usize> = 10..=60;
 /// Seconds in which an error of place is to go away.
 const CORRECTION: f64 = 30.0;
-/// Seconds by which two windows on end must lie below the edge for sound to be missing: more than drift or jitter do.
+/// Seconds by which two windows on end must lie below the edge for sound to be missing: more than drift does, and more than
+/// jitter, which is known by how far the points lie from their line (root of the mean square).
 const JUMP: f64 = 0.04;
+const JUMP_OF_JITTER: f64 = 4.0;
+/// Share of a window in the level that the next is held against.
+const LEVEL_SHARE: f64 = 0.3;
 /// Silence is put in by no less than a frame, in seconds.
 const LEAST_FILL: f64 = 0.05;
 /// Seconds of surplus that say that silence was put in too soon, and greatest patience that is learnt from it.
@@ -67,11 +71,14 @@ pub(crate) struct Pace {
     window: Option<Window>,
     /// Of the edge, as long as it is in one piece.
     points: VecDeque<(f64, f64)>,
-    /// Level of the last window that was as it should be, and of one after it that was too low.
-    level: Option<f64>,
+    /// When the last window was that was as it should be, and where the edge was then. And by how much one after it was
+    /// too low.
+    level: Option<(f64, f64)>,
     low: Option<f64>,
-    /// By how much a second of the device's is longer than one of the clock's, as far as known.
+    /// By how much a second of the device's is longer than one of the clock's, as far as known; and how far the points lie
+    /// from the line.
     slope: f64,
+    jitter: f64,
     steer: f64,
     /// Nothing came for longer than the patience, or the device is another: the next sound starts anew.
     broken: bool,
@@ -93,6 +100,7 @@ impl Pace {
             level: None,
             low: None,
             slope: 0.0,
+            jitter: 0.0,
             steer: 0.0,
             broken: false,
             filled: f64::NEG_INFINITY,
@@ -113,8 +121,7 @@ impl Pace {
     /// Another device gives the sound from now on: its rate is not known.
     pub(crate) fn moved(&mut self) {
         self.broken = true;
-        self.slope = 0.0;
-        self.steer = 0.0;
+        (self.slope, self.jitter, self.steer) = (0.0, 0.0, 0.0);
     }
 
     /// Nothing new has come by `now`: seconds of silence to put in.
@@ -195,24 +202,27 @@ impl Pace {
         if self.reference.is_none() && self.windows == 2 {
             self.reference = Some(window.top);
         }
-        let jump = self.level.map_or(0.0, |level| window.top - level);
-        if jump < -JUMP {
+        let expected = self.level.map_or(window.raw, |(at, raw)| raw + self.slope * (window.at - at));
+        let jump = window.raw - expected;
+        let allowed = JUMP.max(JUMP_OF_JITTER * self.jitter);
+        if jump < -allowed {
             let Some(first) = self.low.take() else {
                 // Once may be a busy machine.
-                self.low = Some(window.top);
+                self.low = Some(jump);
                 return None;
             };
-            let missing = self.level.unwrap_or(window.top) - first.max(window.top);
+            let missing = -first.max(jump);
             self.break_edge();
             self.made += missing;
             return Some(missing);
         }
         self.low = None;
-        if jump > JUMP {
+        if jump > allowed {
             // Late sound came after all, or was caught up with.
             self.points.clear();
         }
-        self.level = Some(window.top);
+        let share = if jump.abs() > allowed { 1.0 } else { LEVEL_SHARE };
+        self.level = Some((window.at, expected + share * jump));
         self.aim(window, now);
         None
     }
@@ -225,7 +235,8 @@ impl Pace {
         }
         self.points.push_back((window.at, window.raw));
         if self.points.len() >= *POINTS.start() {
-            self.slope = slope(&self.points).clamp(-MAX_STEER, MAX_STEER);
+            let (slope, jitter) = line(&self.points);
+            (self.slope, self.jitter) = (slope.clamp(-MAX_STEER, MAX_STEER), jitter);
         }
         let error = window.top - reference;
         let wanted = (-self.slope - error / CORRECTION).clamp(-MAX_STEER, MAX_STEER);
@@ -234,14 +245,16 @@ impl Pace {
     }
 }
 
-/// Of the line that lies nearest to the points (least squares).
+/// Slope of the line that lies nearest to the points (least squares), and how far they lie from it (root of the mean square).
 #[expect(clippy::cast_precision_loss, reason = "60 points at most")]
-fn slope(points: &VecDeque<(f64, f64)>) -> f64 {
+fn line(points: &VecDeque<(f64, f64)>) -> (f64, f64) {
     let count = points.len() as f64;
     let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
     let both: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
     let spread: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
-    if spread > 0.0 { both / spread } else { 0.0 }
+    let slope = if spread > 0.0 { both / spread } else { 0.0 };
+    let off: f64 = points.iter().map(|point| (point.1 - y - slope * (point.0 - x)).powi(2)).sum();
+    (slope, (off / count).sqrt())
 }
 
 #[cfg(test)]

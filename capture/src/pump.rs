@@ -13,7 +13,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    CaptureError, Device, HEARD, Heard, Kind, devices,
+    CaptureError, HEARD, Heard, Kind,
+    devices::{self, Seen},
     flow::Flow,
     outlet::Outlet,
     stream::{self, Opened},
@@ -21,9 +22,8 @@ use crate::{
 
 /// Looks at the ring at least so often; a callback wakes the thread sooner.
 const LOOK: Duration = Duration::from_millis(50);
-/// Between two looks at the devices. A Pulse server moves what listens to a sink that goes to another source, maybe a
-/// microphone, without a word; for no longer than this.
-const SCOUTING: Duration = Duration::from_millis(500);
+/// Between two looks at the devices: asking a Pulse server is cheap, asking all drivers for what they can do is not.
+const SCOUTING: Duration = Duration::from_millis(if cfg!(target_os = "linux") { 500 } else { 1000 });
 /// Between two attempts to open a device.
 const RETRY: Duration = Duration::from_secs(1);
 /// For the first device to open.
@@ -38,7 +38,7 @@ pub(crate) struct Wish {
 }
 
 /// What the scout saw, or could not see.
-type Sighting = Result<Vec<Device>, CaptureError>;
+type Sighting = Result<Vec<Seen>, CaptureError>;
 
 /// Starts the threads, and waits until the first device is open.
 pub(crate) fn start(wish: Wish, stop: Arc<AtomicBool>) -> Result<(Thread, mpsc::Receiver<Heard>), CaptureError> {
@@ -84,17 +84,17 @@ struct Pump {
 
 impl Pump {
     fn open(wish: Wish, listener: mpsc::Sender<Heard>, stop: Arc<AtomicBool>) -> Result<Self, CaptureError> {
-        let all = devices::devices()?;
+        let all = devices::look()?;
         let chosen = devices::choose(&all, wish.kind, wish.id.as_deref());
         // At the start, somebody sees that what was chosen is not there, and can choose again.
-        let chosen = chosen.filter(|device| wish.id.as_ref().is_none_or(|id| *id == device.id));
-        let device = chosen.ok_or_else(|| match &wish.id {
-            Some(id) if all.iter().any(|device| device.kind == wish.kind) => {
+        let chosen = chosen.filter(|seen| wish.id.as_ref().is_none_or(|id| *id == seen.device.id));
+        let chosen = chosen.ok_or_else(|| match &wish.id {
+            Some(id) if all.iter().any(|seen| seen.device.kind == wish.kind) => {
                 CaptureError::Missing(format!("{id} is not plugged in; connect it or choose another, then try again"))
             }
             _ => devices::missing(wish.kind),
         })?;
-        let opened = stream::open(wish.kind, &device.id, thread::current())?;
+        let opened = stream::open(wish.kind, &chosen.device.id, thread::current())?;
         let (_leave, left) = sync_channel(1);
         let mut pump = Self {
             flow: Flow::new(wish.kind, Outlet::new(listener)),
@@ -106,7 +106,7 @@ impl Pump {
             _leave,
             opening: None,
             attempt: Instant::now(),
-            known: Some(opened.device.id.clone()),
+            known: Some(opened.seen.device.id.clone()),
         };
         pump.listen_to(opened)?;
         Ok(pump)
@@ -137,33 +137,31 @@ impl Pump {
 
     /// Goes where the sound is now.
     fn follow(&mut self, sighting: Sighting) {
-        let devices = match sighting {
-            Ok(devices) => devices,
-            Err(error) => {
-                tracing::debug!(%error, "no sight of the sound devices");
-                Vec::new()
-            }
+        let seen = sighting.inspect_err(|error| tracing::debug!(%error, "no sight of the sound devices"));
+        let is_gone = |source: &Opened| match &seen {
+            Ok(seen) => !seen.iter().any(|seen| is_same(seen, &source.seen)),
+            // Any other says so itself.
+            Err(_) => source.is_of_server(),
         };
-        let is_there = |source: &Opened| devices.iter().any(|device| is_same(device, &source.device));
-        // With no sight of anything, a stream that still says nothing is left alone: it will say so itself.
-        if !devices.is_empty() && !self.source.as_ref().is_none_or(is_there) {
+        if self.source.as_ref().is_some_and(is_gone) {
             self.let_go();
         }
-        let Some(chosen) = devices::choose(&devices, self.wish.kind, self.wish.id.as_deref()) else {
+        let seen = seen.unwrap_or_default();
+        let Some(chosen) = devices::choose(&seen, self.wish.kind, self.wish.id.as_deref()) else {
             if self.source.is_none() {
                 self.wait();
             }
             return;
         };
-        let is_open = self.source.as_ref().is_some_and(|source| is_same(chosen, &source.device));
+        let is_open = self.source.as_ref().is_some_and(|source| is_same(chosen, &source.seen));
         if !is_open && self.opening.is_none() && self.attempt.elapsed() >= RETRY {
             self.attempt = Instant::now();
-            self.opening = open(self.wish.kind, chosen.id.clone());
+            self.opening = open(self.wish.kind, chosen.device.id.clone());
         }
     }
 
     fn arrive(&mut self, opened: Result<Opened, CaptureError>) {
-        let device = opened.as_ref().ok().map(|opened| opened.device.clone());
+        let device = opened.as_ref().ok().map(|opened| opened.seen.device.clone());
         match (opened.and_then(|opened| self.listen_to(opened)), device) {
             (Ok(()), Some(device)) => {
                 if self.known.as_ref() != Some(&device.id) {
@@ -183,11 +181,11 @@ impl Pump {
 
     fn listen_to(&mut self, opened: Opened) -> Result<(), CaptureError> {
         let fault = |error: rubato::ResamplerConstructionError| CaptureError::Open {
-            device: opened.device.name.clone(),
+            device: opened.seen.device.name.clone(),
             reason: error.to_string(),
         };
         self.flow.device(opened.rate).map_err(fault)?;
-        tracing::info!(device = opened.device.id, rate = opened.rate, "listening to a sound device");
+        tracing::info!(device = opened.seen.device.id, rate = opened.rate, "listening to a sound device");
         self.source = Some(opened);
         Ok(())
     }
@@ -199,8 +197,9 @@ impl Pump {
     }
 }
 
-fn is_same(one: &Device, other: &Device) -> bool {
-    one.kind == other.kind && one.id == other.id
+/// Whether it is this very device, whatever it is called or is the default of by now.
+fn is_same(one: &Seen, other: &Seen) -> bool {
+    one.serial == other.serial && one.device.kind == other.device.kind && one.device.id == other.device.id
 }
 
 /// Opens a device on a thread of its own, for a system may take its time. None when there is no thread to be had.
@@ -221,7 +220,7 @@ fn scout(left: Receiver<()>) -> Result<Receiver<Sighting>, CaptureError> {
     let (seen, sightings) = sync_channel(1);
     let look = move || {
         while left.recv_timeout(SCOUTING) == Err(RecvTimeoutError::Timeout) {
-            drop(seen.try_send(devices::devices()));
+            drop(seen.try_send(devices::look()));
         }
     };
     thread::Builder::new().name("sound-scout".to_owned()).spawn(look).map_err(CaptureError::Thread)?;

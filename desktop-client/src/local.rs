@@ -15,6 +15,8 @@ use tokio::{sync::Mutex, time::timeout};
 /// The models that come with the program.
 const SHIPPED_SPEECH: &str = "demo-stt-en";
 const SHIPPED_TRANSLATION: &str = "demo-mt-en-es";
+/// How long a session may be paused.
+const IDLE: Duration = Duration::from_hours(24);
 /// How deep below the chosen folder models are looked for: `organisation/name`.
 const DEPTH: usize = 2;
 
@@ -93,6 +95,8 @@ fn settings(shipped: &Path, model: &str) -> anyhow::Result<Settings> {
     env.finish().context("local mode cannot begin: a model is not there; install the program again")?;
     settings.gateway.ask_nobody();
     settings.gateway.web_ui = None;
+    // Whoever pauses for an hour goes on after it: the place is nobody else's.
+    settings.gateway.idle_timeout = IDLE;
     settings.health = None;
     let shipped_pair = (SHIPPED_TRANSLATION.to_owned(), shipped.join(SHIPPED_TRANSLATION));
     settings.translation.models.clear();

@@ -35,6 +35,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use client::sign_in::Server;
 use tauri::{App, AppHandle, Manager as _, RunEvent, Wry};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -67,6 +68,10 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt().with_max_level(arguments.log).with_writer(std::io::stderr).init();
+    if let Some(server) = &arguments.server {
+        Server::new(server).context("--server")?;
+    }
+    anyhow::ensure!(!arguments.local || cfg!(feature = "local"), "--local: this program was built without local mode");
     let mut context = tauri::generate_context!();
     updates::configure(&mut context);
     if let Some(dir) = &arguments.config_dir {
@@ -127,12 +132,11 @@ fn set_up(app: &mut App<Wry>, arguments: &Arguments) -> anyhow::Result<()> {
     let webview_dir = arguments.config_dir.is_some().then(|| dir.join("webview"));
     let (mut settings, found) = settings::load(&dir);
     if let Some(server) = &arguments.server {
-        (settings.mode, settings.server) = (Mode::Server, server.clone());
+        (settings.mode, settings.server) = (Mode::Server, server.trim_end_matches('/').to_owned());
     }
     if arguments.local {
         settings.mode = Mode::Local;
     }
-    let settings = settings.checked()?;
     app.manage(overlay::Overlay::new(&dir));
     app.manage(Program::new(dir, webview_dir, settings));
     #[cfg(feature = "local")]

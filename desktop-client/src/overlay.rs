@@ -6,6 +6,7 @@ use tauri::{AppHandle, Manager as _, PhysicalPosition, PhysicalSize, WebviewWind
 
 use crate::{
     places::{Area, Places, Screen, screen_of},
+    program::Program,
     settings::{Settings, write_whole},
     windows,
 };
@@ -14,6 +15,8 @@ const FILE: &str = "places.json";
 /// How often it is looked whether the overlay's screen is still there, and whether its place has to be written down. No
 /// toolkit tells of the former on every system.
 const WATCH: Duration = Duration::from_secs(2);
+/// Pauses after which a window manager has taken a new window in.
+const SETTLING: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1000)];
 
 /// Where the overlay was.
 #[derive(Debug)]
@@ -63,9 +66,24 @@ pub(crate) fn apply(app: &AppHandle, settings: &Settings) -> tauri::Result<()> {
         window.show()?;
         // Some window managers place a window themselves when it is shown.
         put(app, &window)?;
+        window.set_always_on_top(true)?;
+        tauri::async_runtime::spawn(settle(app.clone()));
     }
-    window.set_always_on_top(true)?;
     window.set_ignore_cursor_events(settings.through)
+}
+
+/// Says once more whether clicks pass through: a window manager that is still at work on a new window misses it (openbox).
+async fn settle(app: AppHandle) {
+    for wait in SETTLING {
+        tokio::time::sleep(wait).await;
+        let Some(window) = app.get_webview_window(windows::OVERLAY) else { return };
+        if window.is_visible().unwrap_or(false) {
+            let through = app.state::<Program>().settings().through;
+            if let Err(error) = window.set_ignore_cursor_events(through) {
+                tracing::warn!(%error, "clicks may not pass through the overlay");
+            }
+        }
+    }
 }
 
 /// Keeps the overlay on a screen that is there, and its place on disk, for as long as the program runs.

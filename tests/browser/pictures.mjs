@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { serve } from '../../web-ui/dev/stub-server.mjs';
-import { figure, given, person, state, withBrowser } from './room.mjs';
+import { figure, given, known, person, state, withBrowser } from './room.mjs';
 
 /** Enough for text on plain grounds, and a third of the bytes. */
 const COLOURS = '64';
@@ -59,15 +59,16 @@ async function both(page, scene, language) {
     if (scene === 'overlay') await page.evaluate((ground) => (document.documentElement.style.background = ground), GROUNDS[theme]);
     const path = join(given.pictures ?? '', `web-${scene}-${language}-${theme}.png`);
     await page.screenshot({ path, animations: 'disabled', caret: 'hide' });
-    // Without ImageMagick they are only larger.
-    await promisify(execFile)('convert', [path, '-strip', '-colors', COLOURS, `PNG8:${path}`]).catch(() => null);
-    taken += 1;
+    taken.push(path);
   }
 }
 
+/** Fewer bytes. Without ImageMagick they are only larger. @param {string} path */
+const shrink = (path) => promisify(execFile)('convert', [path, '-strip', '-colors', COLOURS, `PNG8:${path}`]).catch(() => null);
+
 /** @param {import('playwright-core').Browser} browser @param {keyof typeof READS} language */
 async function one(browser, language) {
-  const stub = await serve({ script: SCRIPT, signIn: true, wordMs: 150 });
+  const stub = await serve({ script: SCRIPT, signIn: true, wordMs: 250 });
   const context = await person(browser, { locale: language, viewport: SIZE, reducedMotion: 'reduce' });
   await context.addInitScript((targets) => localStorage.getItem('subtide.settings') ?? localStorage.setItem('subtide.settings', JSON.stringify({ targets })), [READS[language]]);
   const page = await context.newPage();
@@ -75,7 +76,7 @@ async function one(browser, language) {
   await state(page, 'signed_out');
   await both(page, 'sign-in', language);
   await page.locator('#toggle').click();
-  await state(page, 'idle');
+  await known(page);
   await page.locator('#open-settings').click();
   await page.locator('#settings[open]').waitFor();
   await both(page, 'settings', language);
@@ -99,9 +100,11 @@ async function one(browser, language) {
   stub.server.closeAllConnections();
 }
 
-let taken = 0;
+/** @type {string[]} */
+const taken = [];
 await mkdir(given.pictures ?? '', { recursive: true });
 await withBrowser(async (browser) => {
   for (const language of /** @type {(keyof typeof READS)[]} */ (Object.keys(READS))) await one(browser, language);
 });
-figure('pictures_taken', taken);
+for (const path of taken) await shrink(path);
+figure('pictures_taken', taken.length);

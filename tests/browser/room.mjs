@@ -41,13 +41,13 @@ export async function ask(what) {
 
 /** Runs `play` with a browser, and ends both. @param {(browser: import('playwright-core').Browser) => Promise<void>} play */
 export async function withBrowser(play) {
-  const sound = given.wav ? ['--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${given.wav}%noloop`] : [];
   const browser = await chromium.launch({
     executablePath: given.chromium,
     timeout: PATIENCE_MS,
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-      '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--use-fake-ui-for-media-stream', ...sound,
+      '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--use-fake-ui-for-media-stream',
+      '--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${given.wav}%noloop`,
     ],
   });
   try {
@@ -136,6 +136,12 @@ export async function signIn(page) {
   await page.locator('#toggle').click();
   await page.locator('button[name="who"][value="ann"]').click();
   await page.waitForURL(`${given.url}/`);
+  await known(page);
+}
+
+/** The page knows who is there; until then it shows no more than its markup. @param {import('playwright-core').Page} page */
+export async function known(page) {
+  await page.locator('#person-name', { hasText: /\w/ }).waitFor();
   await state(page, 'idle');
 }
 

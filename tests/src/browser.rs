@@ -322,16 +322,25 @@ async fn follow(child: &mut Child, mut answer: impl AsyncFnMut(&str)) -> Map<Str
     told
 }
 
-/// Runs a script of another room of the repository, and prints its `FIGURE name value` lines as they are.
+/// Runs a script of another room of the repository; the figures that it prints are printed here, the rest of it goes to stderr.
 ///
 /// # Panics
 /// When it fails.
-pub async fn run_script(path: &Path) {
+pub async fn measure(script: &Path) {
     let mut command = Command::new("node");
-    command.arg(path).current_dir(path.parent().unwrap_or(path)).stdin(Stdio::null()).kill_on_drop(true);
-    if let Some(chromium) = chromium() {
-        command.env("CHROMIUM", chromium);
+    command.arg(script).current_dir(script.parent().unwrap_or(script)).envs(chromium().map(|path| ("CHROMIUM", path)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("node does not start: {error}"));
+    if let Some(stdout) = child.stdout.take() {
+        let mut lines = BufReader::new(stdout).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let found = line.strip_prefix("FIGURE ").and_then(|line| line.split_once(' '));
+            match found.and_then(|(name, value)| Some((name, value.parse().ok()?))) {
+                Some((name, value)) => figure(name, value),
+                None => eprintln!("{line}"),
+            }
+        }
     }
-    let status = command.status().await.unwrap_or_else(|error| panic!("node does not start: {error}"));
-    assert!(status.success(), "{} failed ({status}); its words are above", path.display());
+    let status = child.wait().await.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+    assert!(status.success(), "{} failed ({status}); its words are above", script.display());
 }

@@ -100,7 +100,7 @@ impl Desk {
             ("XDG_CACHE_HOME", at("cache")),
             ("DISPLAY", self.display.clone()),
             ("DBUS_SESSION_BUS_ADDRESS", self.bus.clone()),
-            ("PULSE_SERVER", format!("unix:{}", self.home.path().join("run/pulse").display())),
+            ("PULSE_SERVER", format!("unix:{}", self.home.path().join("run/sound").display())),
             ("GDK_BACKEND", "x11".to_owned()),
             ("LANG", "C.UTF-8".to_owned()),
             // No portal, no accessibility bus: neither is there to answer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{
-    browser::{Site, chromium, pictures, play, recording, run_script},
+    browser::{Site, chromium, measure, pictures, play, recording},
     figure::figure,
     speech::word_error_rate,
     stack::repository,
@@ -111,9 +111,12 @@ async fn every_page_and_theme_is_accessible() {
 #[tokio::test]
 #[ignore = "measures for minutes, and wants the machine for itself"]
 async fn an_hour_of_captions() {
+    if chromium().is_none() {
+        return;
+    }
     let web_ui = repository().join("web-ui");
     assert!(web_ui.join("node_modules/playwright-core").is_dir(), "run `npm ci` in web-ui first");
-    run_script(&web_ui.join("dev/long-run.mjs")).await;
+    measure(&web_ui.join("dev/long-run.mjs")).await;
 }
 
 #[tokio::test]

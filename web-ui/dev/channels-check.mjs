@@ -54,6 +54,16 @@ for (const channel of ['me', 'them']) {
 }
 if (pictures) await page.screenshot({ path: join(pictures, 'two-channels.png') });
 
+// While paused nothing is sent; the sessions go on.
+await page.locator('#pause').click();
+assert.equal(await state(), 'paused');
+await page.waitForTimeout(300);
+const quiet = stub.received.bytes;
+await page.waitForTimeout(700);
+assert.equal(stub.received.bytes, quiet);
+await page.locator('#pause').click();
+assert.equal(await state(), 'open');
+
 // The end of one is its own affair: the other goes on.
 await page.evaluate(() => /** @type {HTMLElement} */ (document.querySelector('#source-them')).click());
 for (let n = 0; n < 100 && stub.received.messages.at(-1).type !== 'stop'; n += 1) await page.waitForTimeout(50);
@@ -70,6 +80,68 @@ assert.deepEqual(marks, marks.toSorted(), 'lines stand in the order in which the
 await page.locator('#toggle').click();
 await page.locator('#state[data-state=idle]').waitFor();
 assert.deepEqual(complaints, []);
+console.log('ok both channels');
+
+/** The desktop client by script, as far as the page knows it. */
+function tauri() {
+  /** @type {Record<string, ((event: { payload: any }) => void)[]>} */
+  const listening = {};
+  /** @type {[string, any][]} */
+  const asked = [];
+  let streams = 0;
+  /** @type {Record<string, (args: any) => any>} */
+  const commands = {
+    devices: () => [{ id: 'mic', label: 'USB microphone', channel: 'me' }, { id: 'out', label: 'Loudspeakers', channel: 'them' }],
+    person: () => ({ offered: true, person: { id: 'p', name: 'Ana Example', email: null }, provider: 'Google', unclear: false, session_only: true }),
+    notices: () => [{ code: 'shortcut_taken', about: 'Ctrl+Alt+C' }],
+    settings: () => Promise.reject({ fault: 'failed', message: 'not here' }),
+    open_stream: ({ request, told }) => {
+      const id = (streams += 1);
+      const limits = { max_message_bytes: 65536, max_targets: 16, max_utterance_ms: 20000, idle_timeout_ms: 600000 };
+      const say = (/** @type {any} */ message) => setTimeout(() => told.onmessage(message), 20 * id);
+      say({ type: 'state', state: 'open' });
+      say({ type: 'level', peak: 0.4, heard_ms: 100 });
+      say({ type: 'event', event: { event: 1, type: 'started', session: `s${id}`, resume_token: 'r', limits } });
+      say({ type: 'event', event: { event: 2, type: 'caption', utterance: 1, revision: 1, start_ms: id * 10, end_ms: 900, language: 'en', committed: `from ${request.channel} by ${request.device || 'default'}`, tail: '', final: true } });
+      return id;
+    },
+  };
+  const core = {
+    invoke: async (/** @type {string} */ command, /** @type {any} */ args) => {
+      asked.push([command, args]);
+      return commands[command]?.(args);
+    },
+    Channel: class { onmessage = () => {}; },
+  };
+  const event = {
+    emit: async (/** @type {string} */ name, /** @type {any} */ payload) => listening[name]?.forEach((told) => told({ payload })),
+    listen: async (/** @type {string} */ name, /** @type {(event: { payload: any }) => void} */ told) => {
+      (listening[name] ??= []).push(told);
+      return () => {};
+    },
+  };
+  Object.assign(globalThis, { __TAURI__: { core, event }, asked });
+}
+
+const desktop = await context.newPage();
+desktop.on('pageerror', (error) => complaints.push(String(error)));
+await desktop.addInitScript(tauri);
+await desktop.goto(stub.url);
+await desktop.getByText('Ctrl+Alt+C').waitFor();
+await desktop.getByText('You stay signed in until Subtide is closed').waitFor();
+await desktop.locator('#sound summary').click();
+assert.deepEqual(await desktop.locator('#sources select:visible').evaluateAll((all) => all.map((each) => each.textContent)), ['System defaultUSB microphone', 'System defaultLoudspeakers']);
+await desktop.locator('#device-them').selectOption('out');
+await desktop.evaluate("__TAURI__.event.emit('command', 'toggle')");
+for (const said of ['from me by default', 'from them by out']) await desktop.locator('#lines').getByText(said).waitFor();
+assert.equal(await desktop.locator('#state').getAttribute('data-state'), 'open');
+await desktop.evaluate("__TAURI__.event.emit('command', 'pause')");
+await desktop.locator('#state[data-state=paused]').waitFor();
+if (pictures) await desktop.screenshot({ path: join(pictures, 'desktop.png') });
+const asked = /** @type {[string, any][]} */ (await desktop.evaluate('asked'));
+assert.deepEqual(asked.filter(([command]) => command === 'pause_stream').map(([, args]) => args), [{ id: 1, paused: true }, { id: 2, paused: true }]);
+assert.equal(asked.find(([command]) => command === 'set_words')?.[1].words['tray.history'], 'History');
+assert.deepEqual(complaints, []);
+console.log('ok the desktop client by script');
 await browser.close();
 await new Promise((done) => { stub.drop(); stub.server.close(done); stub.server.closeAllConnections(); });
-console.log('ok both channels');

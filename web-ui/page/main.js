@@ -13,9 +13,10 @@ import { Conversation } from './captions/conversation.js';
 import { Delays } from './captions/latency.js';
 import { gathered } from './captions/notices.js';
 import { chooseHost } from './host/choose.js';
+import { programMessage, sessionOnlyMessage } from './host/program.js';
 import { MOST_LINES } from './host/shown.js';
 import { Awake } from './sound/awake.js';
-import { goneMessage, movedMessage, nothingMessage, of, signInMessage, soundMessage } from './sound/faults.js';
+import { goneMessage, lostMessage, movedMessage, nothingMessage, of, signInMessage, soundMessage } from './sound/faults.js';
 import { Sources } from './sound/sources.js';
 import { Streams } from './sound/streams.js';
 import { Controls } from './view/controls.js';
@@ -25,6 +26,8 @@ import { Transcript } from './view/transcript.js';
 import { closedMessage, noticeMessage, SIGNED_OUT } from './words/messages.js';
 import { onSpoken } from './words/t.js';
 
+/** Sound that goes missing in one piece is heard as a click; more than this is words. */
+const LOST_TOLD_MS = 500;
 /** A `lag` that is not repeated is over. */
 const LAG_SHOWN_MS = 5000;
 
@@ -34,7 +37,7 @@ const delays = new Delays();
 const transcript = new Transcript(settings);
 const host = chooseHost(person);
 const controls = new Controls(settings, { toggle, pause, finalize: () => streams.finalize(), languages, settings: looks, signOut });
-const streams = new Streams(host, { changed: showPhase, begun, event: take, anew, level, moved, gone, failed, ended });
+const streams = new Streams(host, { changed: showPhase, begun, event: take, anew, level, moved, lost, gone, failed, ended });
 const sources = new Sources(host, settings, chosen);
 const history = new HistoryView({ host, lines: () => conversation.lines(), settings, show: (key) => transcript.show(key) });
 const awake = new Awake();
@@ -58,10 +61,15 @@ let undrawn = [];
 let drawing = false;
 /** How loud each channel was last. @type {Record<Channel, number>} */
 const peaks = { me: 0, them: 0 };
+/** Sound that the machine did not deliver since the last start, milliseconds. @type {Record<Channel, number>} */
+const missing = { me: 0, them: 0 };
 /** How far captions are behind, as it is told. */
 let behindMs = 0;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let lagTimer;
+let toldSessionOnly = false;
+/** Counts faults, to name them. */
+let told = 0;
 
 /** @param {SignInState} state */
 function isOut({ offered, person, unclear }) {
@@ -71,7 +79,7 @@ function isOut({ offered, person, unclear }) {
 function showPhase() {
   const before = phase;
   const { stage } = streams;
-  if (stage) phase = stage === 'open' && streams.paused ? 'paused' : stage;
+  if (stage) phase = streams.paused && stage !== 'asking' && stage !== 'stopping' ? 'paused' : stage;
   else if (waiting) phase = 'asking';
   else if (isOut(host.person.state)) phase = 'signed_out';
   else phase = faulty ? 'failed' : 'idle';
@@ -103,6 +111,8 @@ function pause() {
 /** @param {SignInState} state */
 function person(state) {
   controls.person(state);
+  if (state.person && state.session_only && !toldSessionOnly) fault(null, sessionOnlyMessage(), 'program');
+  toldSessionOnly ||= Boolean(state.person && state.session_only);
   showPhase();
 }
 
@@ -114,7 +124,8 @@ async function signOut() {
 async function start() {
   attempt += 1;
   const mine = attempt;
-  faults = [];
+  faults = faults.filter(({ key }) => key.startsWith('program'));
+  Object.assign(missing, { me: 0, them: 0 });
   faulty = false;
   for (const { key } of conversation.notices()) dismissed.add(key);
   showNotices();
@@ -204,6 +215,15 @@ function moved(channel, label) {
   void sources.refresh();
 }
 
+/** @param {Channel} channel @param {number} fromMs @param {number} toMs */
+function lost(channel, fromMs, toMs) {
+  missing[channel] += toMs - fromMs;
+  if (missing[channel] < LOST_TOLD_MS) return;
+  const key = `lost ${attempt} ${channel}`;
+  faults = [...faults.filter((held) => held.key !== key), { key, channel, message: lostMessage(missing[channel]) }];
+  showNotices();
+}
+
 /** @param {Channel} channel */
 function gone(channel) {
   fault(channel, goneMessage(channel));
@@ -228,9 +248,10 @@ function ended(channel, why) {
   tell();
 }
 
-/** @param {Channel | null} channel null for the page as a whole @param {Message} message */
-function fault(channel, message) {
-  faults.push({ key: `fault ${attempt} ${faults.length}`, channel, message });
+/** @param {Channel | null} channel null for the page as a whole @param {Message} message @param {'start' | 'program'} [of] whose it is: those of a start go with the next */
+function fault(channel, message, of = 'start') {
+  told += 1;
+  faults.push({ key: `${of} ${told}`, channel, message });
   showNotices();
 }
 
@@ -290,8 +311,8 @@ function showLag(ms) {
 /** What is true of both channels is said once, and what is true of one of two says of which. */
 function showNotices() {
   // A token about to end is this page's own affair.
-  const told = conversation.notices().filter(({ code }) => code !== 'token_expiring').map((notice) => ({ key: notice.key, channel: notice.channel, message: noticeMessage(notice) }));
-  const open = gathered([...faults, ...told].filter(({ key }) => !dismissed.has(key)));
+  const server = conversation.notices().filter(({ code }) => code !== 'token_expiring').map((notice) => ({ key: notice.key, channel: notice.channel, message: noticeMessage(notice) }));
+  const open = gathered([...faults, ...server].filter(({ key }) => !dismissed.has(key)));
   const two = settings.channels.length > 1;
   const said = open.map(({ key, channel, message }) => ({ key, message: two && channel ? of(message, channel, host.kind) : message }));
   controls.notices(said, (key) => {
@@ -308,11 +329,17 @@ function command(command) {
 }
 
 onSpoken(() => {
+  host.speak();
   looks();
   showNotices();
 });
 globalThis.addEventListener('online', () => streams.hurry());
 document.addEventListener('visibilitychange', () => document.hidden || redraw());
 host.commands(command);
+host.speak();
+host.notices((notice) => {
+  const message = programMessage(notice);
+  if (message) fault(null, message, 'program');
+});
 controls.phase('idle');
 known = host.person.begin();

@@ -106,7 +106,7 @@ function ears() {
       await new Promise((go) => waiting.push(() => go(null)));
     }
   };
-  return { said, until, listener: { state: note('state'), event: note('event'), anew: note('anew'), level: note('level'), moved: note('moved'), gone: note('gone'), closed: note('closed') } };
+  return { said, until, listener: { state: note('state'), event: note('event'), anew: note('anew'), level: note('level'), moved: note('moved'), lost: note('lost'), gone: note('gone'), closed: note('closed') } };
 }
 
 /** With the stub as the page's server. @param {object} options @param {(stub: any) => Promise<void>} act */

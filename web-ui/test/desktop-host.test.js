@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { desktopHost } from '../page/host/desktop.js';
+import { programMessage } from '../page/host/program.js';
 import { NAME } from '../page/host/shown.js';
 import { CaptureError } from '../page/sound/capture.js';
 
@@ -51,7 +52,7 @@ function ears() {
   /** @type {unknown[][]} */
   const said = [];
   const note = (/** @type {string} */ what) => (/** @type {unknown[]} */ ...more) => void said.push([what, ...more]);
-  return { said, listener: { state: note('state'), event: note('event'), anew: note('anew'), level: note('level'), moved: note('moved'), gone: note('gone'), closed: note('closed') } };
+  return { said, listener: { state: note('state'), event: note('event'), anew: note('anew'), level: note('level'), moved: note('moved'), lost: note('lost'), gone: note('gone'), closed: note('closed') } };
 }
 
 const REQUEST = { channel: /** @type {const} */ ('them'), device: 'sink.monitor', source: 'auto', targets: ['es'], glossary: [{ term: 'tide' }] };
@@ -71,6 +72,7 @@ test('a stream is opened, told, steered and ended by its number', async () => {
     { type: 'anew', from_ms: 150 },
     { type: 'level', peak: 0.5, heard_ms: 100 },
     { type: 'moved', label: 'Headphones' },
+    { type: 'lost', from_ms: 100, to_ms: 400 },
     { type: 'gone', fault: 'missing' },
     { type: 'applause' },
     { type: 'closed', cause: 'limited', code: 4429, reason: 'r', retry_after_ms: 900 },
@@ -82,6 +84,7 @@ test('a stream is opened, told, steered and ended by its number', async () => {
     ['anew', 150],
     ['level', 0.5, 100],
     ['moved', 'Headphones'],
+    ['lost', 100, 400],
     ['gone', 'missing'],
     ['closed', { cause: 'limited', code: 4429, reason: 'r', retryAfterMs: 900 }],
   ]);
@@ -103,6 +106,7 @@ test('faults of sound are thrown; a server that does not let in closes the strea
   const refuse = (/** @type {unknown} */ error) => ({ open_stream: () => { throw error; } });
   const { said, listener } = ears();
   await assert.rejects(scripted(refuse({ fault: 'missing', message: 'no monitor' })).host.open(REQUEST, listener), (error) => error instanceof CaptureError && error.fault === 'missing');
+  await assert.rejects(scripted(refuse({ fault: 'bad_message', message: 'no tag' })).host.open(REQUEST, listener), (error) => error instanceof CaptureError && error.fault === 'failed');
   await assert.rejects(scripted(refuse('a text alone')).host.open(REQUEST, listener), (error) => error instanceof CaptureError && error.fault === 'failed');
   assert.deepEqual(said, []);
   const { host, asked } = scripted(refuse({ fault: 'unreachable', message: 'connection refused' }));
@@ -162,4 +166,35 @@ test('the overlay is told at once, and again when it opens', () => {
   tell(NAME, shown);
   tell(NAME, { hello: true });
   assert.deepEqual(emitted, [[NAME, shown], [NAME, shown]]);
+});
+
+test('a device that cannot be opened again after a pause is gone, and the words owed still come', async () => {
+  const { host, asked } = scripted({ open_stream: () => 3, pause_stream: ({ paused }) => { if (!paused) throw { fault: 'missing', message: 'unplugged' }; }, stop_stream: () => null });
+  const { said, listener } = ears();
+  const stream = await host.open(REQUEST, listener);
+  stream.pause(true);
+  stream.pause(false);
+  await new Promise((done) => setImmediate(done));
+  assert.deepEqual(said, [['gone', 'missing']]);
+  assert.deepEqual(asked.at(-1), ['stop_stream', { id: 3 }]);
+});
+
+test('what the program has to say is told, from before and from now on, in words of the page; its menu speaks as the page does', async () => {
+  const taken = { code: /** @type {const} */ ('shortcut_taken'), about: 'Ctrl+Alt+C' };
+  const bad = { code: /** @type {const} */ ('settings_unsaved'), about: 'disk full' };
+  const { host, asked, tell } = scripted({ notices: () => [taken], set_words: () => null });
+  /** @type {any[]} */
+  const heard = [];
+  host.notices((notice) => heard.push(notice));
+  await new Promise((done) => setImmediate(done));
+  tell('notice', bad);
+  assert.deepEqual(heard, [taken, bad]);
+  assert.match(programMessage(taken)?.text ?? '', /Ctrl\+Alt\+C/);
+  assert.equal(programMessage(taken)?.detail, undefined);
+  assert.equal(programMessage(bad)?.detail, 'disk full');
+  assert.equal(programMessage(/** @type {any} */ ({ code: 'applause', about: '' })), null);
+  host.speak();
+  const words = /** @type {{ words: Record<string, string> }} */ (asked.at(-1)?.[1]).words;
+  assert.equal(Object.keys(words).length, 9);
+  assert.equal(words['tray.quit'], 'Quit Subtide');
 });

@@ -41,6 +41,7 @@ function scripted() {
     anew: (channel, fromMs) => said.push(`${channel} anew ${fromMs}`),
     level: (channel, _peak, heardMs) => said.push(`${channel} level ${heardMs}`),
     moved: (channel, label) => said.push(`${channel} moved ${label}`),
+    lost: (channel, fromMs, toMs) => said.push(`${channel} lost ${toMs - fromMs}`),
     gone: (channel, fault) => said.push(`${channel} gone ${fault}`),
     failed: (channel, fault) => said.push(`${channel} failed ${fault}`),
     ended: (channel, { cause }) => said.push(`${channel} ended ${cause}`),
@@ -181,11 +182,12 @@ test('a device that goes away is told, and what was said still comes', async () 
   at(0).told.state('open');
   await settled();
   at(0).told.moved('Speakers');
+  at(0).told.lost(100, 400);
   at(0).told.gone('missing');
   assert.equal(streams.stage, 'stopping');
   at(0).told.event({ event: 3, type: 'ack', audio_ms: 1 });
   at(0).told.closed(STOPPED);
-  assert.deepEqual(said.slice(1), ['them moved Speakers', 'them gone missing', 'them ack', 'them ended stopped']);
+  assert.deepEqual(said.slice(1), ['them moved Speakers', 'them lost 300', 'them gone missing', 'them ack', 'them ended stopped']);
 });
 
 test('what is true of both channels is told once', () => {

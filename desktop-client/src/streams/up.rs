@@ -23,6 +23,10 @@ use crate::refusal::Refusal;
 
 /// Samples between two levels: ten of them a second.
 const LEVEL_SAMPLES: u64 = 1600;
+/// The same while nobody is to be heard: a meter that does not move need not be drawn.
+const QUIET_SAMPLES: u64 = 5 * LEVEL_SAMPLES;
+/// Below this, a meter shows nothing: -60 dB of full scale.
+const QUIET: f32 = 0.001;
 /// Most sound that waits for the session, in samples: two minutes, as long as a session can be resumed. The link that cannot
 /// carry it for so long is given up, and said to be too slow.
 const MOST_WAITING: u64 = 120 * 16_000;
@@ -67,6 +71,8 @@ pub(super) struct Up {
     heard: u64,
     /// Since the last level: samples, and the loudest of them.
     level: (u64, f32),
+    /// What the last level was.
+    loud: f32,
     /// While there is no device: when to give up.
     alone_until: Option<Instant>,
     stopped: bool,
@@ -83,6 +89,7 @@ impl Up {
             samples_waiting: 0,
             heard: 0,
             level: (0, 0.0),
+            loud: 1.0,
             alone_until: None,
             stopped: false,
         }
@@ -129,8 +136,10 @@ impl Up {
                 self.heard += frame.pcm.len() as u64;
                 self.waiting.push_back(Item::Audio(frame.pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect()));
                 self.level = (self.level.0 + frame.pcm.len() as u64, self.level.1.max(frame.peak));
-                if self.level.0 >= LEVEL_SAMPLES {
+                let enough = if self.level.1.max(self.loud) < QUIET { QUIET_SAMPLES } else { LEVEL_SAMPLES };
+                if self.level.0 >= enough {
                     let (_, peak) = std::mem::take(&mut self.level);
+                    self.loud = peak;
                     (self.tell)(Told::Level { peak, heard_ms: self.heard_ms() });
                 }
             }

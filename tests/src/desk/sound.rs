@@ -18,7 +18,7 @@ impl Desk {
     /// # Panics
     /// When it does not start.
     pub async fn sound(&mut self) {
-        let socket = self.home.path().join("run/pulse").display().to_string();
+        let socket = self.home.path().join("run/sound").display().to_string();
         let native = format!("module-native-protocol-unix auth-anonymous=1 socket={socket}");
         // Without `norewinds` a monitor gives its sound in lumps of two seconds.
         let sink = "module-null-sink sink_name=speakers rate=48000 channels=2 norewinds=1";

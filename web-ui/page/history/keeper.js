@@ -11,7 +11,7 @@ import { Store } from './store.js';
 
 const WRITE_AFTER_MS = 1000;
 /** Lines the page itself still holds for sure; older ones are held here. */
-const HELD_BY_PAGE = 1000;
+const HELD_BY_PAGE = 1500;
 /** Lines held here, some forty hours of talk; the oldest go when there are more. */
 const MAX_OLD = 50_000;
 

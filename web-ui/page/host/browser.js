@@ -33,8 +33,10 @@ export function browserHost(changed) {
     open: (request, listener) => open(request, listener, signIn),
     save,
     show: (shown) => overlays.show(shown),
-    // A browser has neither a tray nor shortcuts that work outside of it.
+    // A browser has neither a tray nor shortcuts that work outside of it, and says what it has to say by itself.
     commands: () => {},
+    notices: () => {},
+    speak: () => {},
   };
 }
 

@@ -10,6 +10,7 @@
  */
 
 import { CaptureError } from '../sound/capture.js';
+import { menuWords } from './program.js';
 import { NAME } from './shown.js';
 
 /**
@@ -19,12 +20,15 @@ import { NAME } from './shown.js';
  *
  * @typedef {{ type: 'state', state: import('../link/link.js').LinkState } |
  *   { type: 'event', event: import('../link/protocol.js').ServerEvent } | { type: 'anew', from_ms: number } |
- *   { type: 'level', peak: number, heard_ms: number } | { type: 'moved', label: string } | { type: 'gone', fault: CaptureFault } |
+ *   { type: 'level', peak: number, heard_ms: number } | { type: 'moved', label: string } |
+ *   { type: 'gone', fault: CaptureFault } | { type: 'lost', from_ms: number, to_ms: number } |
  *   { type: 'closed', cause: Closed['cause'], code: number, reason: string, retry_after_ms: number }} Told
  */
 
-/** Faults of sound; `open_stream` fails with one of these, or with the cause of a link that was refused. */
-const FAULTS = /** @type {readonly CaptureFault[]} */ (['insecure', 'unsupported', 'denied', 'missing', 'busy', 'failed']);
+/** Causes for which there is no session; what else `open_stream` fails with is a fault of sound. @type {readonly Closed['cause'][]} */
+const REFUSALS = ['unauthorized', 'forbidden', 'overloaded', 'limited', 'quota', 'refused', 'unreachable', 'lost', 'silent'];
+/** @type {readonly CaptureFault[]} */
+const FAULTS = ['insecure', 'unsupported', 'denied', 'missing', 'busy', 'failed'];
 
 /**
  * @param {(state: SignInState) => void} changed told whenever who is signed in changes
@@ -49,6 +53,12 @@ export function desktopHost(changed, tauri = /** @type {{ __TAURI__: Tauri }} */
       last = shown;
       void tauri.event.emit(NAME, shown);
     },
+    notices: (listener) => {
+      void tauri.event.listen('notice', ({ payload }) => listener(payload));
+      // Those from before the page was there.
+      void invoke('notices').then((all) => all.forEach(listener), () => {});
+    },
+    speak: () => void invoke('set_words', { words: menuWords() }).catch(() => {}),
     commands: (listener) => void tauri.event.listen('command', ({ payload }) => listener(/** @type {Command} */ (payload))),
   };
 }
@@ -86,15 +96,26 @@ async function open({ core }, request, listener) {
   };
   try {
     const id = await core.invoke('open_stream', { request, told });
-    return new DesktopStream(core.invoke, id);
+    return new DesktopStream(core.invoke, id, listener);
   } catch (error) {
-    const { fault = 'failed', message = String(error) } = /** @type {{ fault?: string, message?: string }} */ (Object(error));
-    const sound = FAULTS.find((each) => each === fault);
-    if (sound) throw new CaptureError(sound, new Error(message));
-    if (!over) listener.closed({ cause: /** @type {Closed['cause']} */ (fault), code: 0, reason: message, retryAfterMs: 0 });
+    const { fault, message } = refusalOf(error);
+    const cause = REFUSALS.find((each) => each === fault);
+    if (!cause) throw new CaptureError(faultOf(fault), new Error(message));
+    if (!over) listener.closed({ cause, code: 0, reason: message, retryAfterMs: 0 });
     over = true;
-    return new DesktopStream(async () => {}, -1);
+    return new DesktopStream(async () => {}, -1, listener);
   }
+}
+
+/** @param {unknown} error of a command @returns {{ fault: string, message: string }} */
+function refusalOf(error) {
+  const { fault = 'failed', message = error } = Object(error);
+  return { fault: String(fault), message: String(message) };
+}
+
+/** @param {string} fault @returns {CaptureFault} */
+function faultOf(fault) {
+  return FAULTS.find((each) => each === fault) ?? 'failed';
 }
 
 /** @param {Told} told @param {StreamListener} listener */
@@ -110,6 +131,8 @@ function hear(told, listener) {
       return listener.level(told.peak, told.heard_ms);
     case 'moved':
       return listener.moved(told.label);
+    case 'lost':
+      return listener.lost(told.from_ms, told.to_ms);
     case 'gone':
       return listener.gone(told.fault);
     case 'closed':
@@ -119,12 +142,15 @@ function hear(told, listener) {
 
 /** @implements {Stream} */
 class DesktopStream {
-  #ask;
+  #invoke;
+  #id;
+  #listener;
 
-  /** @param {Tauri['core']['invoke']} invoke @param {number} id */
-  constructor(invoke, id) {
-    // A stream that ended meanwhile refuses; that it ended is told by its channel.
-    this.#ask = (/** @type {string} */ command, more = {}) => invoke(command, { id, ...more }).catch(() => {});
+  /** @param {Tauri['core']['invoke']} invoke @param {number} id @param {StreamListener} listener */
+  constructor(invoke, id, listener) {
+    this.#invoke = invoke;
+    this.#id = id;
+    this.#listener = listener;
   }
 
   /** @param {Languages} languages */
@@ -138,7 +164,12 @@ class DesktopStream {
 
   /** @param {boolean} paused */
   pause(paused) {
-    void this.#ask('pause_stream', { paused });
+    this.#invoke('pause_stream', { id: this.#id, paused }).catch((error) => {
+      if (paused) return;
+      // The device cannot be opened again.
+      this.#listener.gone(faultOf(refusalOf(error).fault));
+      void this.stop();
+    });
   }
 
   async stop() {
@@ -147,5 +178,9 @@ class DesktopStream {
 
   hurry() {
     void this.#ask('hurry_stream');
+  }
+  /** A stream that ended meanwhile refuses; that it ended is told by its channel. @param {string} command @param {Record<string, unknown>} [more] */
+  #ask(command, more = {}) {
+    return this.#invoke(command, { id: this.#id, ...more }).catch(() => {});
   }
 }

@@ -34,6 +34,8 @@
  * @property {(peak: number, heardMs: number) => void} level Loudest sample since the last call (0 to 1), and how much of this
  *   session was heard by now. About ten times a second while sound comes.
  * @property {(label: string) => void} moved Another device gives the sound now; the one before went away.
+ * @property {(fromMs: number, toMs: number) => void} lost The machine could not deliver this part of the session's sound; silence
+ *   stands for it.
  * @property {(fault: SoundFault) => void} gone The device went away and there is no other; the words owed still come, and then
  *   `closed`.
  * @property {(closed: Closed) => void} closed Called once; nothing follows.
@@ -56,6 +58,10 @@
  * @property {() => Promise<void>} enter Signs in; a browser leaves the page for it. Throws when nobody signed in.
  * @property {() => Promise<void>} end Signs out.
  *
+ * @typedef {object} ProgramNotice
+ * @property {'settings_bad' | 'settings_unsaved' | 'shortcut_taken' | 'autostart_failed' | 'overlay_failed' | 'update_ready'} code
+ * @property {string} about A file, keys, a version.
+ *
  * @typedef {'toggle' | 'pause' | 'settings' | 'history' | 'overlay'} Command What a tray icon or a global shortcut asks for.
  *
  * @typedef {object} Host
@@ -69,6 +75,8 @@
  *   thought better of it.
  * @property {(shown: import('./shown.js').Shown) => void} show Tells the overlay what is drawn.
  * @property {(listener: (command: Command) => void) => void} commands
+ * @property {(listener: (notice: ProgramNotice) => void) => void} notices What the program has to say, now and later.
+ * @property {() => void} speak The page's language is another one: the program's own menus have to follow.
  */
 
 export {};

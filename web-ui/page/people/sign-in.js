@@ -22,6 +22,7 @@ const CHANNEL = 'subtide.sign-in';
  * @property {Person | null} person
  * @property {string} provider What people call who signs them in; empty without sign-in.
  * @property {boolean} unclear Whether the server could not be asked.
+ * @property {boolean} [session_only] Whether the sign-in ends with the program, for want of a place to keep it safe.
  *
  * @typedef {object} Surroundings What is around the page, for tests to replace.
  * @property {typeof fetch} fetch

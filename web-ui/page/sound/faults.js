@@ -8,7 +8,7 @@
  */
 
 import { captureMessage, MICROPHONE_GONE } from '../words/messages.js';
-import { t } from '../words/t.js';
+import { seconds, t } from '../words/t.js';
 
 /** @typedef {readonly [Message['tone'], Key, Key]} Said tone, title and text */
 
@@ -57,6 +57,11 @@ export function goneMessage(channel) {
 /** Said when another device took over. @param {string} device @returns {Message} */
 export function movedMessage(device) {
   return { tone: 'info', title: t('sound.moved.title'), text: t('sound.moved.text', { device }) };
+}
+
+/** Said when the machine could not deliver sound. @param {number} ms in all @returns {Message} */
+export function lostMessage(ms) {
+  return { tone: 'warning', title: t('sound.lost.title'), text: t('sound.lost.text', { time: seconds(ms) }) };
 }
 
 /** Said when Start is pressed with nothing to listen to. @returns {Message} */

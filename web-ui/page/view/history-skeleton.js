@@ -49,15 +49,17 @@ export function skeleton(dialog) {
 /** @param {HTMLDialogElement} dialog */
 function exporter(dialog) {
   const languages = withId(make('select'), 'history-languages');
-  const label = make('label', '', t('export.languages'));
-  label.htmlFor = languages.id;
+  const caption = make('label', '', t('export.languages'));
+  caption.htmlFor = languages.id;
   const group = make('div', 'formats');
   group.setAttribute('role', 'group');
   group.setAttribute('aria-label', t('export.save'));
   const formats = FORMATS.map(([format, name, what]) => {
-    const each = button('quiet', name, t(what));
+    // Who says what they see to the machine must be understood.
+    const label = t(what).includes(name) ? t(what) : `${name}: ${t(what)}`;
+    const each = button('quiet', name, label);
     each.dataset.export = format;
-    each.title = t(what);
+    each.title = label;
     each.disabled = true;
     return each;
   });
@@ -65,7 +67,7 @@ function exporter(dialog) {
   const status = make('p', 'status');
   status.setAttribute('role', 'status');
   const bottom = make('footer');
-  bottom.append(label, languages, group, status);
+  bottom.append(caption, languages, group, status);
   dialog.append(bottom);
   return { languages, formats, status };
 }

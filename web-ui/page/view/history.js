@@ -108,6 +108,8 @@ export class HistoryView {
   }
 
   #closed() {
+    // Opened again before the page was told.
+    if (this.#dialog.open) return;
     clearTimeout(this.#typing);
     this.#asked += 1;
     this.#parts = this.#list = this.#pane = this.#chosen = null;

@@ -46,10 +46,10 @@ export class Reading {
 
   /** Away from the newest line, to one that is read now. @param {Element} line */
   leaveFor(line) {
-    this.#leave();
+    this.leave();
     line.scrollIntoView({ block: 'center' });
     this.#top = this.#scroller.scrollTop;
-    this.#hold();
+    this.#held = { line, top: line.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top };
   }
 
   /** To be called when lines came, went or grew: the end stays in view, or what is read stays where it is. */
@@ -74,12 +74,14 @@ export class Reading {
     }
     // Text that grew since the page was last moved also leaves the end behind, and is no wish of the reader.
     if (this.following && !up) return;
-    if (this.following) this.#leave();
+    this.leave();
     if (moved) this.#hold();
     if (scrollTop < clientHeight * NEAR_BEGINNING) this.#events.earlier();
   }
 
-  #leave() {
+  /** The newest line is no longer followed. */
+  leave() {
+    if (!this.following) return;
     this.following = false;
     this.#events.left();
   }

@@ -96,6 +96,7 @@ export class Transcript {
   show(key) {
     const index = this.#lines.findIndex((line) => line.key === key);
     if (index < 0) return false;
+    this.#reading.leave();
     if (index < this.#first) this.#begin(Math.max(0, index - EARLIER / 2));
     const line = this.#views.get(key)?.root;
     if (!line) return false;
