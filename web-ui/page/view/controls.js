@@ -8,7 +8,6 @@
  */
 
 import { onSpoken, seconds, speak, t } from '../words/t.js';
-import { DesktopVoice } from './desktop-voice.js';
 import { byId, label, localise, make, say } from './dom.js';
 import { Languages } from './languages.js';
 import { follow, save, SCALES, THEMES } from './settings.js';
@@ -68,9 +67,6 @@ export class Controls {
   #latency = [null, null];
   /** Says again what stands beside the state. @type {() => string} */
   #aside = () => '';
-  /** What is told now, and who forgets it. @type {[readonly { key: string, message: Message }[], (key: string) => void]} */
-  #notices = [[], () => {}];
-  #voice;
 
   /** @param {Settings} settings kept up to date as the reader chooses @param {ControlsListener} listener */
   constructor(settings, listener) {
@@ -90,9 +86,7 @@ export class Controls {
       this.#dialog.refresh();
     });
     onSpoken(() => this.#again());
-    const around = tauri();
-    if (around) byId('privacy-note', HTMLElement).dataset.t = 'page.privacy.desktop';
-    this.#voice = around && new DesktopVoice(around, () => this.#showNotices());
+    if (tauri()) byId('privacy-note', HTMLElement).dataset.t = 'page.privacy.desktop';
     this.#listen();
     this.#dress();
     this.#again();
@@ -167,17 +161,7 @@ export class Controls {
 
   /** @param {readonly { key: string, message: Message }[]} notices @param {(key: string) => void} dismiss */
   notices(notices, dismiss) {
-    this.#notices = [notices, dismiss];
-    this.#showNotices();
-  }
-
-  #showNotices() {
-    const [notices, dismiss] = this.#notices;
-    const all = [...(this.#voice?.notices ?? []), ...notices];
-    byId('notices', HTMLElement).replaceChildren(...all.map(({ key, message }) => noticeOf(message, () => {
-      if (this.#voice?.dismiss(key)) this.#showNotices();
-      else dismiss(key);
-    })));
+    byId('notices', HTMLElement).replaceChildren(...notices.map(({ key, message }) => noticeOf(message, () => dismiss(key))));
   }
 
   /** Opens the settings. */
@@ -224,7 +208,6 @@ export class Controls {
     this.latency(...this.#latency);
     this.#tell(this.#aside);
     this.#languages.list();
-    this.#showNotices();
     this.#nameTheme();
   }
 
