@@ -21,8 +21,8 @@ const SETTLE: f64 = 0.1;
 const SETTLE_MAX: f64 = 0.4;
 /// Below this, sound is quiet enough to be left out when there is too much of it: -50 dB of full scale.
 const QUIET: f32 = 0.003_16;
-/// Seconds of too much from which quiet is left out.
-const TOO_MUCH: f64 = 0.1;
+/// Seconds of too much from which quiet is left out: more than jitter and drift come to.
+const TOO_MUCH: f64 = 0.04;
 /// Pieces that are quiet or not, per second.
 const PIECES_PER_SECOND: u32 = 100;
 /// Seconds between two reports of a loss that goes on.

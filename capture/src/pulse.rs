@@ -3,6 +3,8 @@
 //! and has to have a queue longer than one block, or sound is lost whenever the server is held up.
 
 use std::{
+    fs,
+    os::unix::net::UnixStream,
     pin::pin,
     sync::{Arc, Mutex, PoisonError, mpsc::sync_channel},
     task::{Context, Poll, Wake, Waker},
@@ -22,6 +24,8 @@ const NAME: &std::ffi::CStr = c"Subtide";
 /// Block that is asked for. The server spends half of it in the device and half in its queue for us, so sound comes every
 /// 60 ms. Unasked it collects 2 s (`DEFAULT_FRAGSIZE_MSEC` of PulseAudio's protocol-native.c).
 const BLOCK_MS: u32 = 120;
+/// `NATIVE_COOKIE_LENGTH` of PulseAudio's pulsecore/native-common.h.
+const COOKIE_BYTES: usize = 256;
 /// For a server to be reached, and for it to answer.
 const REACHING: Duration = Duration::from_secs(2);
 const ANSWERING: Duration = Duration::from_secs(5);
@@ -126,12 +130,21 @@ fn client() -> Result<Client, String> {
     }
     // The client has no deadline for the greetings of its own.
     let (done, reached) = sync_channel(1);
-    let reach = move || drop(done.send(Client::from_env(NAME)));
+    let reach = move || drop(done.send(greet()));
     thread::Builder::new().name("sound-reach".to_owned()).spawn(reach).map_err(|error| error.to_string())?;
     let client = reached.recv_timeout(REACHING).map_err(|_| "the sound server does not answer".to_owned())?;
     let client = client.map_err(said)?;
     *server = Server { client: Some(client.clone()), seen: true };
     Ok(client)
+}
+
+/// As `Client::from_env`, but never with an empty cookie: a server that lets this user in without one still drops who sends
+/// fewer bytes than one has, and the client would wait for its answer for ever.
+fn greet() -> Result<Client, ClientError> {
+    let path = pulseaudio::socket_path_from_env().ok_or(ClientError::ServerUnavailable)?;
+    let cookie = pulseaudio::cookie_path_from_env().and_then(|path| fs::read(path).ok());
+    let cookie = cookie.unwrap_or_else(|| vec![0; COOKIE_BYTES]);
+    Client::new_unix(NAME, UnixStream::connect(path)?, Some(cookie))
 }
 
 struct Waiting(Thread);

@@ -6,6 +6,7 @@
  */
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { ANSWERS, SCRIPT } from './stub-scripts.mjs';
@@ -24,7 +25,7 @@ const browser = await chromium.launch({
     '--use-fake-device-for-media-stream', '--auto-accept-this-tab-capture',
   ],
 });
-const context = await browser.newContext({ permissions: ['microphone'], viewport: { width: 1100, height: 800 } });
+const context = await browser.newContext({ acceptDownloads: true, permissions: ['microphone'], viewport: { width: 1100, height: 800 } });
 const page = await context.newPage();
 /** @type {string[]} */
 const complaints = [];
@@ -54,6 +55,16 @@ for (const channel of ['me', 'them']) {
 }
 if (pictures) await page.screenshot({ path: join(pictures, 'two-channels.png') });
 
+// Over other windows the same stands, also where this page is not looked at; and a file can be taken home.
+const overlay = await context.newPage();
+await overlay.goto(`${stub.url}/overlay/`);
+await overlay.locator('#overlay-lines').getByText('sea wall').first().waitFor({ timeout: 30_000 });
+await overlay.close();
+await page.locator('#open-history').click();
+const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#history button[data-export=srt]').click()]);
+assert.match(await readFile(await download.path(), 'utf8'), /Good morning everyone/);
+await page.keyboard.press('Escape');
+
 // While paused nothing is sent; the sessions go on.
 await page.locator('#pause').click();
 assert.equal(await state(), 'paused');
@@ -79,7 +90,7 @@ const marks = (await page.locator('#lines > li.line .source .mark').allInnerText
 assert.deepEqual(marks, marks.toSorted(), 'lines stand in the order in which they were spoken');
 await page.locator('#toggle').click();
 await page.locator('#state[data-state=idle]').waitFor();
-assert.deepEqual(complaints, []);
+assert.deepEqual([...complaints], []);
 console.log('ok both channels');
 
 /** The desktop client by script, as far as the page knows it. */
@@ -138,10 +149,10 @@ assert.equal(await desktop.locator('#state').getAttribute('data-state'), 'open')
 await desktop.evaluate("__TAURI__.event.emit('command', 'pause')");
 await desktop.locator('#state[data-state=paused]').waitFor();
 if (pictures) await desktop.screenshot({ path: join(pictures, 'desktop.png') });
-const asked = /** @type {[string, any][]} */ (await desktop.evaluate('asked'));
+const asked = /** @type {[string, any][]} */ (await desktop.evaluate(() => Reflect.get(globalThis, 'asked')));
 assert.deepEqual(asked.filter(([command]) => command === 'pause_stream').map(([, args]) => args), [{ id: 1, paused: true }, { id: 2, paused: true }]);
 assert.equal(asked.find(([command]) => command === 'set_words')?.[1].words['tray.history'], 'History');
-assert.deepEqual(complaints, []);
+assert.deepEqual([...complaints], []);
 console.log('ok the desktop client by script');
 await browser.close();
 await new Promise((done) => { stub.drop(); stub.server.close(done); stub.server.closeAllConnections(); });

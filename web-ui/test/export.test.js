@@ -277,6 +277,11 @@ test('sessions lie on one clock: by the time of day where it is known, one after
   assert.deepEqual(placed(untimed).map(({ startMs, endMs }) => [startMs, endMs]), [[500, 900], [1000, 1100]]);
 });
 
+test('a conversation after another begins at zero', () => {
+  const later = [said(1, 7_200_000, 7_201_000, 'a', {}, { atMs: BEGAN }), said(2, 7_202_000, 7_203_000, 'b', {}, { atMs: BEGAN + 2000 })];
+  assert.deepEqual(placed(later).map(({ startMs, endMs }) => [startMs, endMs]), [[0, 1000], [2000, 3000]]);
+});
+
 test('half an hour of silence parts two conversations', () => {
   const line = (/** @type {number} */ minutes) => said(minutes, 0, 1000, 'x', {}, { atMs: BEGAN + minutes * 60_000 });
   assert.deepEqual(conversations([line(0), line(29), line(60), line(61)]).map((group) => group.length), [2, 2]);

@@ -25,7 +25,8 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// A crate from outside, the crates that may use it, and why no other may. Tests may use more: `TESTS`.
-const OWNERS: [(&str, &[&str], &str); 13] = [
+const OWNERS: [(&str, &[&str], &str); 14] = [
+    ("pulseaudio", &["capture"], "only capture knows sound devices"),
     ("cpal", &["capture"], "only capture knows sound devices"),
     ("redis", &["shared"], "only shared::bus knows Redis"),
     ("candle-core", &["inference"], "only inference knows candle"),

@@ -34,13 +34,14 @@ export function finished(line) {
 }
 
 /**
- * Lines of several sessions and channels on one clock that begins with the first sample heard. Where it is not known when
- * a line was said, sessions follow one another without a pause.
+ * Lines of several sessions and channels on one clock that begins with the first sample heard; or with the first line,
+ * where another conversation was before it. Where it is not known when a line was said, sessions follow one another
+ * without a pause.
  * @param {readonly HeardLine[]} lines
  * @returns {Placed[]} in the order they began
  */
 export function placed(lines) {
-  const origin = Math.min(...lines.map(({ atMs, startMs }) => (atMs ?? Infinity) - startMs));
+  const origin = originOf(lines);
   let run = lines[0]?.run ?? 0;
   let offset = 0;
   let reached = 0;
@@ -55,6 +56,13 @@ export function placed(lines) {
     return { line, startMs, endMs };
   });
   return all.sort((a, b) => a.startMs - b.startMs);
+}
+
+/** @param {readonly HeardLine[]} lines @returns {number} Unix milliseconds at which their clock begins */
+function originOf(lines) {
+  const first = lines[0];
+  if (first?.atMs !== undefined && first.startMs > APART_MS) return first.atMs;
+  return lines.reduce((least, { atMs, startMs }) => Math.min(least, (atMs ?? Infinity) - startMs), Infinity);
 }
 
 /**

@@ -78,7 +78,7 @@ export class Keeper {
       const first = all[0];
       const beganMs = first?.atMs ?? began;
       const times = placed(all);
-      const lastsMs = Math.max(0, ...times.map(({ endMs }) => endMs)) - (times[0]?.startMs ?? 0);
+      const lastsMs = times.reduce((most, { endMs }) => Math.max(most, endMs), 0) - (times[0]?.startMs ?? 0);
       return { id: `${this.#visit}.${index}`, beganMs, lastsMs, ...languagesOf(all), lines: all.length, all };
     });
   }

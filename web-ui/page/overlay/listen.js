@@ -50,6 +50,7 @@ export class Listening {
       },
       level: (channel, _peak, heardMs) => this.#conversation.heard(channel, Date.now(), heardMs),
       moved: () => {},
+      lost: () => {},
       // `ended` follows.
       gone: (channel, fault) => (this.#fault = soundMessage(kind, channel, fault).title),
       failed: (channel, fault) => this.#later(soundMessage(kind, channel, fault).title),

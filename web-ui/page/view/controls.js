@@ -12,6 +12,7 @@ import { byId, label, localise, make, say } from './dom.js';
 import { Languages } from './languages.js';
 import { follow, save, SCALES, THEMES } from './settings.js';
 import { SettingsDialog } from './settings-dialog.js';
+import { tauri } from './tauri.js';
 
 /** Louder than this and the recogniser hears distortion. */
 const CLIPPING = 0.99;
@@ -85,6 +86,7 @@ export class Controls {
       this.#dialog.refresh();
     });
     onSpoken(() => this.#again());
+    if (tauri()) byId('privacy-note', HTMLElement).dataset.t = 'page.privacy.desktop';
     this.#listen();
     this.#dress();
     this.#again();
@@ -159,24 +161,7 @@ export class Controls {
 
   /** @param {readonly { key: string, message: Message }[]} notices @param {(key: string) => void} dismiss */
   notices(notices, dismiss) {
-    byId('notices', HTMLElement).replaceChildren(
-      ...notices.map(({ key, message }) => {
-        const notice = make('div', 'notice');
-        notice.dataset.tone = message.tone;
-        notice.append(make('p', 'title', message.title), make('p', '', message.text));
-        if (message.detail) {
-          const detail = make('p', 'detail', message.detail);
-          detail.lang = 'en';
-          detail.dir = 'auto';
-          notice.append(detail);
-        }
-        const close = say('button', 'page.dismiss', 'quiet');
-        close.type = 'button';
-        close.addEventListener('click', () => dismiss(key));
-        notice.append(close);
-        return notice;
-      }),
-    );
+    byId('notices', HTMLElement).replaceChildren(...notices.map(({ key, message }) => noticeOf(message, () => dismiss(key))));
   }
 
   /** Opens the settings. */
@@ -284,4 +269,22 @@ export class Controls {
     if (code === 'KeyH' && shiftKey) return () => byId('open-history', HTMLButtonElement).click();
     return null;
   }
+}
+
+/** @param {Message} message @param {() => void} dismiss */
+function noticeOf({ tone, title, text, detail }, dismiss) {
+  const notice = make('div', 'notice');
+  notice.dataset.tone = tone;
+  notice.append(make('p', 'title', title), make('p', '', text));
+  if (detail) {
+    const words = make('p', 'detail', detail);
+    words.lang = 'en';
+    words.dir = 'auto';
+    notice.append(words);
+  }
+  const close = say('button', 'page.dismiss', 'quiet');
+  close.type = 'button';
+  close.addEventListener('click', dismiss);
+  notice.append(close);
+  return notice;
 }

@@ -26,6 +26,8 @@ import { t } from '../words/t.js';
 
 const MODES = /** @type {const} */ (['server', 'local']);
 const SHORTCUTS = /** @type {const} */ (['toggle', 'overlay', 'through']);
+/** Why the program takes a choice not. */
+const FAULTS = /** @type {const} */ (['no_local', 'bad_server', 'no_model', 'bad_shortcut', 'updates']);
 /** In the order shown. */
 const SWITCHES = /** @type {const} */ (['overlay', 'through', 'tray', 'autostart', 'updates']);
 
@@ -63,9 +65,8 @@ export class DesktopSettings {
       this.#show(await work());
       this.#fault.textContent = '';
     } catch (error) {
-      const { message = String(error) } = /** @type {{ message?: string }} */ (Object(error));
       if (this.#kept) this.#show(this.#kept);
-      this.#fault.textContent = t('settings.desktop.fault', { message });
+      this.#fault.textContent = refusal(error);
     }
   }
 
@@ -128,8 +129,7 @@ export class DesktopSettings {
         const { version } = await this.#invoke('check_updates');
         said.textContent = version ? t('settings.desktop.newer', { version }) : t('settings.desktop.newest');
       } catch (error) {
-        const { message = String(error) } = /** @type {{ message?: string }} */ (Object(error));
-        said.textContent = t('settings.desktop.fault', { message });
+        said.textContent = refusal(error);
       }
       button.disabled = false;
     });
@@ -160,4 +160,11 @@ export class DesktopSettings {
     this.#fill.push(({ shortcuts }) => (input.value = shortcuts[name]));
     return row(/** @type {Key} */ (`settings.desktop.shortcut.${name}`), input);
   }
+}
+
+/** @param {unknown} error why the program did not do as it was asked @returns {string} */
+function refusal(error) {
+  const { fault, message = String(error) } = /** @type {{ fault?: string, message?: string }} */ (Object(error));
+  const known = FAULTS.find((each) => each === fault);
+  return known ? t(`settings.desktop.fault.${known}`) : t('settings.desktop.fault', { message });
 }

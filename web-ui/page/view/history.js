@@ -102,7 +102,8 @@ export class HistoryView {
     if (keep) await this.#keeper.flush();
     else {
       const count = await this.#keeper.kept().catch(() => 0);
-      if (count > 0 && (await ask(t('history.askOff', { count }), t('history.delete'), t('history.keep')))) await this.#keeper.clear();
+      // Of several windows the one the reader is at asks.
+      if (count > 0 && document.hasFocus() && (await ask(t('history.askOff', { count }), t('history.delete'), t('history.keep')))) await this.#keeper.clear();
     }
     await this.#refresh();
   }

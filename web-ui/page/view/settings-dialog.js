@@ -151,7 +151,7 @@ export class SettingsDialog {
     more.target = '_blank';
     more.rel = 'noopener';
     const text = make('p', 'plain');
-    text.append(say('span', 'settings.privacy.sound'), ' ', say('span', 'settings.privacy.rest'), ' ', more);
+    text.append(say('span', tauri() ? 'settings.privacy.desktop' : 'settings.privacy.sound'), ' ', say('span', 'settings.privacy.rest'), ' ', more);
     return section('settings.privacy', text);
   }
 }
