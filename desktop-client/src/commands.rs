@@ -214,16 +214,16 @@ pub(crate) async fn sign_out(app: AppHandle) -> Result<(), Refusal> {
     Ok(())
 }
 
-#[tauri::command]
-pub(crate) async fn settings(app: AppHandle) -> Result<Settings, Refusal> {
+#[tauri::command(async)]
+pub(crate) fn settings(app: AppHandle) -> Result<Settings, Refusal> {
     let settings = app.state::<Program>().settings();
     // The system knows best: autostart can be turned off without us.
     let autostart = app.autolaunch().is_enabled().unwrap_or(settings.autostart);
     Ok(Settings { autostart, ..settings })
 }
 
-#[tauri::command]
-pub(crate) async fn set_settings(app: AppHandle, settings: Settings) -> Result<Settings, Refusal> {
+#[tauri::command(async)]
+pub(crate) fn set_settings(app: AppHandle, settings: Settings) -> Result<Settings, Refusal> {
     Ok(program::set(&app, settings.checked()?))
 }
 
@@ -232,20 +232,20 @@ pub(crate) fn notices(program: State<'_, Program>) -> Vec<Notice> {
     program.notices()
 }
 
-#[tauri::command]
-pub(crate) async fn set_words(app: AppHandle, words: HashMap<String, String>) -> Result<(), Refusal> {
+#[tauri::command(async)]
+pub(crate) fn set_words(app: AppHandle, words: HashMap<String, String>) -> Result<(), Refusal> {
     program::set_words(&app, Words::new(words));
     Ok(())
 }
 
-#[tauri::command]
-pub(crate) async fn overlay_through(app: AppHandle, on: bool) -> Result<(), Refusal> {
+#[tauri::command(async)]
+pub(crate) fn overlay_through(app: AppHandle, on: bool) -> Result<(), Refusal> {
     program::change(&app, |settings| settings.through = on);
     Ok(())
 }
 
-#[tauri::command]
-pub(crate) async fn overlay_hide(app: AppHandle) -> Result<(), Refusal> {
+#[tauri::command(async)]
+pub(crate) fn overlay_hide(app: AppHandle) -> Result<(), Refusal> {
     program::change(&app, |settings| settings.overlay = false);
     Ok(())
 }

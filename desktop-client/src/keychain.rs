@@ -54,7 +54,6 @@ impl System {
 }
 
 /// An error of the keychain without what it holds: some carry the bytes of the secret.
-#[expect(clippy::needless_pass_by_value, reason = "it is used as a function of errors")]
 fn plain(error: keyring::Error) -> anyhow::Error {
     match error {
         keyring::Error::BadEncoding(_) => anyhow!("the keychain's entry is no text"),
