@@ -127,8 +127,11 @@ impl Keychain {
         self.works.load(Ordering::Relaxed)
     }
 
-    /// Asks the keychain for the token of an earlier run. Whether there is one.
+    /// Asks the keychain for the token of an earlier run, unless there is one already. Whether there is one.
     pub(crate) async fn load(&self) -> bool {
+        if self.memory.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return true;
+        }
         let (told, answer) = oneshot::channel();
         if self.wanted.try_send(Wanted::Read(told)).is_err() {
             self.works.store(false, Ordering::Relaxed);

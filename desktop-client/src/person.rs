@@ -83,16 +83,19 @@ impl Desk {
                 return self.to(|state| state.unclear = true);
             }
         };
+        // Until the keychain has answered it is not said that nobody is signed in.
         self.to(|state| {
-            *state = SignInState { offered: offer.sign_in, provider: offer.provider, ..SignInState::default() }
+            (state.offered, state.provider, state.unclear) = (offer.sign_in, offer.provider, offer.sign_in)
         });
         if offer.sign_in && self.keychain.load().await {
             let store = Arc::clone(&self.keychain);
-            *lock(&self.signed_in) = Some(Arc::new(SignedIn::new(self.server.clone(), store)));
+            let fresh = || Arc::new(SignedIn::new(self.server.clone(), store));
+            lock(&self.signed_in).get_or_insert_with(fresh);
             // What comes of it is in the state.
             self.token(false).await.ok();
+            return self.to(|_| ());
         }
-        self.to(|_| ())
+        self.to(|state| (state.person, state.unclear) = (None, false))
     }
 
     /// What to show at the server's door.
@@ -150,7 +153,7 @@ impl Desk {
     fn forget(&self) {
         *lock(&self.signed_in) = None;
         self.keychain.forget();
-        self.to(|state| state.person = None);
+        self.to(|state| (state.person, state.unclear) = (None, false));
     }
 
     fn to(&self, change: impl FnOnce(&mut SignInState)) -> SignInState {

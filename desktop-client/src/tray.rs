@@ -6,8 +6,8 @@ use std::{
 };
 
 use tauri::{
-    AppHandle, Emitter as _, Manager as _,
-    menu::{CheckMenuItemBuilder, Menu, MenuBuilder, MenuItemBuilder},
+    AppHandle, Emitter as _, Manager as _, Wry,
+    menu::{CheckMenuItem, CheckMenuItemBuilder, Menu, MenuBuilder, MenuItem, MenuItemBuilder},
     tray::{MouseButton, MouseButtonState, TrayIconBuilder, TrayIconEvent},
 };
 
@@ -92,18 +92,75 @@ fn has_host() -> bool {
     true
 }
 
-/// Brings the menu up to date.
+/// Brings the menu up to date. Its items stay the same: a menu put in the place of another makes some trays flicker.
 pub(crate) fn update(app: &AppHandle) {
-    let Some(tray) = app.tray_by_id(ID) else { return };
-    if let Err(error) = menu(app).and_then(|menu| tray.set_menu(Some(menu))) {
+    let items = app.try_state::<Items>().map(|items| items.inner().clone());
+    let Some(items) = items.filter(|_| app.tray_by_id(ID).is_some()) else { return };
+    if let Err(error) = items.say(app) {
         tracing::warn!(%error, "the tray's menu could not be changed");
     }
 }
 
+/// What stands in the menu.
+#[derive(Clone)]
+struct Items {
+    menu: Menu<Wry>,
+    toggle: MenuItem<Wry>,
+    pause: MenuItem<Wry>,
+    overlay: CheckMenuItem<Wry>,
+    through: CheckMenuItem<Wry>,
+    settings: MenuItem<Wry>,
+    history: MenuItem<Wry>,
+    quit: MenuItem<Wry>,
+}
+
+impl Items {
+    fn new(app: &AppHandle) -> tauri::Result<Self> {
+        let item = |id: &str| MenuItemBuilder::with_id(id, id).build(app);
+        let check = |id: &str| CheckMenuItemBuilder::with_id(id, id).build(app);
+        let (toggle, pause) = (item("toggle")?, item("pause")?);
+        let (overlay, through) = (check("overlay")?, check("through")?);
+        let (settings, history, quit) = (item("settings")?, item("history")?, item("quit")?);
+        let menu = MenuBuilder::new(app)
+            .items(&[&toggle, &pause])
+            .separator()
+            .items(&[&overlay, &through])
+            .separator()
+            .items(&[&settings, &history])
+            .separator()
+            .item(&quit)
+            .build()?;
+        let items = Self { menu, toggle, pause, overlay, through, settings, history, quit };
+        items.say(app).map(|()| items)
+    }
+
+    /// Puts the present words and marks in place.
+    fn say(&self, app: &AppHandle) -> tauri::Result<()> {
+        let program = app.state::<Program>();
+        let (words, chosen) = (program.words(), program.settings());
+        let listening = *program.streams.listening().borrow();
+        let on = listening.open > 0;
+        self.toggle.set_text(words.get(if on { "tray.stop" } else { "tray.start" }))?;
+        self.pause.set_text(words.get(if listening.paused { "tray.resume" } else { "tray.pause" }))?;
+        self.pause.set_enabled(on)?;
+        self.overlay.set_text(words.get("tray.overlay"))?;
+        self.overlay.set_checked(chosen.overlay)?;
+        self.through.set_text(words.get("tray.through"))?;
+        self.through.set_checked(chosen.through)?;
+        self.settings.set_text(words.get("tray.settings"))?;
+        self.history.set_text(words.get("tray.history"))?;
+        self.quit.set_text(words.get("tray.quit"))
+    }
+}
+
 fn build(app: &AppHandle) -> tauri::Result<()> {
+    let items = match app.try_state::<Items>() {
+        Some(items) => items.inner().clone(),
+        None => Items::new(app)?,
+    };
     let mut builder = TrayIconBuilder::with_id(ID)
         .tooltip("Subtide")
-        .menu(&menu(app)?)
+        .menu(&items.menu)
         // Where a click has a meaning of its own, it shows the window, as everywhere on that system.
         .show_menu_on_left_click(cfg!(target_os = "macos"))
         .on_menu_event(|app, event| chosen(app, event.id().as_ref()))
@@ -117,30 +174,9 @@ fn build(app: &AppHandle) -> tauri::Result<()> {
     if let Some(icon) = app.default_window_icon() {
         builder = builder.icon(icon.clone());
     }
-    builder.build(app).map(drop)
-}
-
-fn menu(app: &AppHandle) -> tauri::Result<Menu<tauri::Wry>> {
-    let program = app.state::<Program>();
-    let (words, settings) = (program.words(), program.settings());
-    let listening = *program.streams.listening().borrow();
-    let on = listening.open > 0;
-    let item = |id: &str, key: &str| MenuItemBuilder::with_id(id, words.get(key));
-    let check = |id: &str, key: &str, checked: bool| {
-        CheckMenuItemBuilder::with_id(id, words.get(key)).checked(checked).build(app)
-    };
-    MenuBuilder::new(app)
-        .item(&item("toggle", if on { "tray.stop" } else { "tray.start" }).build(app)?)
-        .item(&item("pause", if listening.paused { "tray.resume" } else { "tray.pause" }).enabled(on).build(app)?)
-        .separator()
-        .item(&check("overlay", "tray.overlay", settings.overlay)?)
-        .item(&check("through", "tray.through", settings.through)?)
-        .separator()
-        .item(&item("settings", "tray.settings").build(app)?)
-        .item(&item("history", "tray.history").build(app)?)
-        .separator()
-        .item(&item("quit", "tray.quit").build(app)?)
-        .build()
+    builder.build(app)?;
+    app.manage(items);
+    Ok(())
 }
 
 fn chosen(app: &AppHandle, id: &str) {

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader},
     process::{Child, Command},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 /// Generous: each of the programs starts within a second on an idle machine.
@@ -138,14 +138,18 @@ impl Desk {
     pub async fn keychain(&mut self) {
         let mut command = self.command("gnome-keyring-daemon");
         command.args(["--foreground", "--unlock", "--components=secrets"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("gnome-keyring-daemon: {error}"));
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(b"a password of a test").await.unwrap_or_else(|error| panic!("the keychain: {error}"));
         }
-        let stdout = child.stdout.take();
-        first_line(stdout, "gnome-keyring-daemon").await;
         self.running.push(child);
+        let list = ["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.ListNames"];
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !self.run("dbus-send", &list).await.contains("org.freedesktop.secrets") {
+            assert!(Instant::now() < deadline, "the keychain is not there");
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Stripes behind all windows, so that what is transparent can be seen to be.

@@ -8,7 +8,7 @@
  *   dom_nodes                             in the document, at the end of the hour
  *   fps_p50, frame_ms_p50, _p95, _p99     time from one requestAnimationFrame to the next while captions come at the pace
  *                                         of speech; p95 at most 18.2 ms, which is 55 frames a second
- *   idle_fps_p50, idle_frame_ms_p95       the same before anything is heard: what browser and machine can do at best. A
+ *   idle_fps_p50, idle_frame_ms_p95       the same while nothing comes: what browser and machine can do at best. A
  *                                         headless browser draws at 60 Hz; where this is slow, the machine was busy
  *   work_ms_per_frame, main_thread_share  processor time of the page's main thread in those seconds, by frames and by time
  *   long_tasks_ms                         all that kept the main thread for more than 50 ms in those seconds
@@ -30,6 +30,8 @@ const PARTIAL_MS = 330;
 const REAL_TIME_MS = 20_000;
 /** So many utterances are sent before the page is waited for. */
 const BATCH = 10;
+/** A busy machine is waited for so many times two seconds. */
+const QUIET_TURNS = 15;
 /** Goals of the issue. */
 const MAX_GROWTH = 1.15;
 const MAX_FRAME_MS = 18.2;
@@ -124,6 +126,11 @@ class Run {
     return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
   }
 
+  /** @param {number} lasting milliseconds @returns {Promise<number[]>} times between frames, the shortest first */
+  async frames(lasting) {
+    return (await this.page.evaluate(frames, lasting)).times.sort((a, b) => a - b);
+  }
+
   /** As fast as the page draws. @param {number} from @param {number} to the last utterance */
   async hurry(from, to) {
     for (let first = from; first <= to; first += BATCH) {
@@ -183,7 +190,7 @@ async function main() {
 
 /** @param {Run} run @returns {Promise<string[]>} goals that were missed */
 async function measure(run) {
-  const idle = (await run.page.evaluate(frames, 2000)).times.sort((a, b) => a - b);
+  let idle = await run.frames(2000);
   await run.page.locator('#toggle').click();
   await run.page.locator('#state[data-state="open"]').waitFor();
   const marks = [0.1, 0.5, 1].map((share) => Math.round(UTTERANCES * share));
@@ -194,6 +201,8 @@ async function measure(run) {
     held.push(await run.metrics());
   }
   const heap = held.map(({ JSHeapUsedSize = NaN }) => JSHeapUsedSize / 2 ** 20);
+  // Frames can be no better than the machine lets them be: a busy one is waited for, a while.
+  for (let turn = 0; turn < QUIET_TURNS && quantile(idle, 0.95) > MAX_FRAME_MS; turn += 1) idle = await run.frames(2000);
   const nodes = await run.page.evaluate(() => document.getElementsByTagName('*').length);
   const before = await run.metrics();
   const [{ times, long }] = await Promise.all([run.page.evaluate(frames, REAL_TIME_MS), run.speak(UTTERANCES + 1)]);
@@ -218,7 +227,7 @@ async function measure(run) {
   figure('long_tasks_ms', long);
   const missed = [];
   if (!(growth <= MAX_GROWTH)) missed.push(`the heap grew ${growth.toFixed(2)} times from the middle to the end of the hour; the goal is ${MAX_GROWTH}`);
-  if (!(p95 <= MAX_FRAME_MS)) missed.push(`one frame in twenty took ${p95.toFixed(1)} ms or more; the goal is ${MAX_FRAME_MS}`);
+  if (!(p95 <= MAX_FRAME_MS)) missed.push(`one frame in twenty took ${p95.toFixed(1)} ms or more; the goal is ${MAX_FRAME_MS}${quantile(idle, 0.95) > MAX_FRAME_MS ? `. The machine was busy: while nothing came it was ${quantile(idle, 0.95).toFixed(1)}` : ''}`);
   return missed;
 }
 

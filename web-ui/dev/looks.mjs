@@ -147,7 +147,7 @@ async function unreached(page) {
     if (at?.able) seen.add(at.able);
     if (at?.able && at.ring === 'none') dull.push(`no focus is seen on ${at.html}`);
   }
-  const missed = await page.evaluate((reached) => [...document.querySelectorAll('[data-able]')].filter((element) => !reached.includes(element.getAttribute('data-able') ?? '')).map((element) => element.outerHTML.slice(0, 100)), [...seen]);
+  const missed = await page.evaluate((reached) => [...document.querySelectorAll('[data-able]')].filter((element) => element.checkVisibility() && !element.matches(':disabled') && !reached.includes(element.getAttribute('data-able') ?? '')).map((element) => element.outerHTML.slice(0, 100)), [...seen]);
   await page.evaluate(() => document.querySelectorAll('[data-able]').forEach((element) => element.removeAttribute('data-able')));
   return [...missed, ...dull];
 }
@@ -190,6 +190,8 @@ async function states(browser, locale, dark) {
     await page.locator('#toggle').click();
     await page.locator('#state[data-state=failed]').waitFor();
     await shot('-failed');
+    await page.goto(`${stub.url}/privacy/index.html`);
+    await shot('-privacy');
   });
 }
 

@@ -146,7 +146,7 @@ test('JSON tells all that is known', () => {
   });
 });
 
-test('only what can no longer change is taken; a translation still growing is taken as far as it is committed', () => {
+test('finals are taken; a translation still growing is taken as far as it is committed; what was broken off is in JSON alone', () => {
   const growing = said(3, 9000, 9500, 'Half a', {}, { final: false, live: true, tail: ' word' });
   const cutOff = said(4, 9600, 9900, 'Cut off', {}, { final: false, live: false, tail: ' mid' });
   const waiting = said(5, 10_000, 11_000, 'New words.', { es: 'Palabras' });
@@ -154,7 +154,8 @@ test('only what can no longer change is taken; a translation still growing is ta
   const silent = said(6, 12_000, 12_500, '');
   assert.deepEqual([growing, cutOff, waiting, silent, gap(0, 1)].map(finished), [false, true, true, false, true]);
   const lines = [growing, cutOff, waiting, silent];
-  assert.deepEqual(readSrt(FORMATS.srt.write(lines, wanted(['source', 'es']))).map(({ rows }) => rows), [['Cut off'], ['New words.', 'Palabras']]);
+  assert.deepEqual(readSrt(FORMATS.srt.write(lines, wanted(['source', 'es']))).map(({ rows }) => rows), [['New words.', 'Palabras']]);
+  assert.deepEqual(JSON.parse(FORMATS.json.write(lines, wanted(['source']))).lines.map((/** @type {any} */ { text, final }) => [text, final]), [['Cut off', false], ['New words.', true]]);
 });
 
 test('what a player would take for a mark comes back as it was said', () => {

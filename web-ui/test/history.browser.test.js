@@ -9,6 +9,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
+import { SCRIPT } from '../dev/stub-scripts.mjs';
 import { HEADERS, serve } from '../dev/stub-server.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -29,8 +30,8 @@ let browser;
 let stub;
 before(async () => {
   if (skip) return;
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--headless', '--disable-gpu', '--no-first-run', '--disable-background-networking'] });
-  stub = await serve();
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--headless', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream'] });
+  stub = await serve({ wordMs: 20, script: SCRIPT });
 });
 after(async () => {
   await browser?.close();
@@ -267,6 +268,23 @@ test('lines the page had to forget are still searched and saved, and the page sa
   }
   assert.match(await page.locator('.forgotten').innerText(), /in the history/);
 }));
+
+test('the page itself: what was captioned is taken home as a file', { skip }, async () => {
+  const context = await browser.newContext({ permissions: ['microphone'], locale: 'en' });
+  const page = await context.newPage();
+  await page.goto(stub.url);
+  await page.locator('#toggle').click();
+  await page.getByText('¿Alguna pregunta hasta ahora?').first().waitFor();
+  await page.locator('#toggle').click();
+  await page.locator('#state[data-state="idle"]').waitFor();
+  await page.locator('#open-history').click();
+  await page.locator('button[data-export="srt"]:enabled').waitFor();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.locator('button[data-export="srt"]').click()]);
+  assert.match(download.suggestedFilename(), /^subtide-\d{4}-\d\d-\d\d-\d{4}\.en\.srt$/);
+  const words = readFileSync(await download.path(), 'utf8').split('\n\n').map((block) => block.trim().split('\n').slice(2).join(' ')).join(' ');
+  assert.equal(words, SCRIPT.filter(({ gap }) => !gap).map(({ text }) => text).join(' '));
+  await context.close();
+});
 
 test('the dialog speaks the five languages, mirrored in Arabic; nothing spills over its edge, and axe finds nothing', { skip }, async () => {
   for (const language of ['ar', 'es', 'hi', 'zh', 'en']) {

@@ -124,6 +124,19 @@ async fn a_server_in_trouble_says_nothing_about_who_somebody_is() {
 }
 
 #[tokio::test]
+async fn without_a_keychain_a_server_in_trouble_costs_nobody_their_sign_in() {
+    let busy = json!({"code": "unavailable", "message": "later"});
+    let (address, serving) = script(&[config(), ("503 Service Unavailable", busy), config(), tokens(1)]).await;
+    let (desk, _) = desk(&address, &Chest::default());
+    desk.keychain.write("r0").unwrap(); // as a sign-in a moment ago left it
+    assert!(desk.state().await.unclear);
+    let state = desk.state().await;
+    assert_eq!(state.person.unwrap().id, "p1");
+    assert_eq!(serving.await.unwrap().len(), 4);
+    assert_eq!(desk.keychain.read().unwrap(), "r1");
+}
+
+#[tokio::test]
 async fn signing_out_tells_the_server_and_the_keychain() {
     let (address, serving) = script(&[config(), tokens(1), ("200 OK", json!({}))]).await;
     let chest = Chest::default();

@@ -15,7 +15,7 @@ use super::client::{choose, main_window, overlay, phase, start, what_is_played};
 const LANGUAGES: [&str; 5] = ["en", "ar", "hi", "zh", "es"];
 const THEMES: [&str; 2] = ["light", "dark"];
 /// For transitions to end.
-const SETTLED: Duration = Duration::from_millis(900);
+const SETTLED: Duration = Duration::from_millis(2500);
 
 /// What somebody says in each language, and what it means in another: sample captions for the overlay, which the demo's
 /// models, from English to Spanish, could not give.
@@ -84,6 +84,7 @@ async fn pictures_for_the_documents() {
     let album = Album { folder };
     let driven = start(&desk, &["--local"]).await;
     choose(&driven, what_is_played()).await;
+    look(&driven, "en", "light").await;
     driven.click("#toggle").await;
     phase(&driven, &["open"]).await;
     let mut player = desk.play(&demo().0);
@@ -92,6 +93,7 @@ async fn pictures_for_the_documents() {
     phase(&driven, &["idle"]).await;
     for language in LANGUAGES {
         for theme in THEMES {
+            show_overlay(&driven, false).await;
             look(&driven, language, theme).await;
             for scene in ["settings", "history"] {
                 driven.script(&format!("document.querySelector('#open-{scene}').click()"), &[]).await;
@@ -100,6 +102,7 @@ async fn pictures_for_the_documents() {
                 album.take(&desk, window.place, &format!("desktop-{scene}-{language}-{theme}")).await;
                 driven.script(&format!("document.querySelector('#{scene}').close()"), &[]).await;
             }
+            show_overlay(&driven, true).await;
             let script = "window.__TAURI__.event.emit('subtide-captions', arguments[0])";
             driven.script(script, &[shown(language)]).await;
             sleep(SETTLED).await;
@@ -115,6 +118,7 @@ async fn sign_in(desk: &Desk, album: &Album) {
     let Some((mut server, _provider, origin)) = super::sign_in::server(desk).await else { return };
     let driven = start(desk, &["--server", &origin]).await;
     phase(&driven, &["signed_out"]).await;
+    show_overlay(&driven, false).await;
     for language in LANGUAGES {
         for theme in THEMES {
             look(&driven, language, theme).await;
@@ -126,12 +130,15 @@ async fn sign_in(desk: &Desk, album: &Album) {
     server.kill();
 }
 
-/// Chooses a language and a theme as a person would: in the settings.
+/// Chooses a language and a theme, for a page that starts with them.
 async fn look(driven: &Driven, language: &str, theme: &str) {
-    let script = "for (const [name, value] of Object.entries(arguments[0])) {
-            const field = document.querySelector(`#settings [name=${name}][value=${value}], #settings select[name=${name}]`);
-            if (field.type === 'radio') field.click();
-            else { field.value = value; field.dispatchEvent(new Event('change', { bubbles: true })); }
-        }";
-    driven.script(script, &[json!({"language": language, "theme": theme})]).await;
+    choose(driven, json!({"language": language, "theme": theme, "keepHistory": true})).await;
+}
+
+/// Shows the overlay, or hides it.
+async fn show_overlay(driven: &Driven, shown: bool) {
+    let script = "const [overlay] = arguments;
+        const { invoke } = window.__TAURI__.core;
+        return invoke('settings').then((settings) => invoke('set_settings', { settings: { ...settings, overlay } }));";
+    driven.script(script, &[json!(shown)]).await;
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use reqwest::Url;
 use serde_json::json;
 use tests::{
     desk::{Desk, driver::Driven},
@@ -58,7 +59,9 @@ async fn sign_in(desk: &Desk, driven: &Driven, person: &str) {
     driven.click("#toggle").await;
     let address = opened(desk).await;
     let mut browser = Browser::new();
-    let back = browser.sign_in(&address, person, "http://127.0.0.1:").await;
+    let back = Url::parse(&address).unwrap();
+    let back = back.query_pairs().find(|(key, _)| key == "redirect_uri").unwrap().1.into_owned();
+    let back = browser.sign_in(&address, person, &back).await;
     let page = browser.open(&back).await;
     assert_eq!(page.status(), 200);
     phase(driven, &["idle"]).await;

@@ -20,7 +20,7 @@ import { CaptureError } from './capture.js';
  * @property {(channel: Channel, fromMs: number) => void} anew
  * @property {(channel: Channel, peak: number, heardMs: number) => void} level
  * @property {(channel: Channel, label: string) => void} moved
- * @property {(channel: Channel, fromMs: number, toMs: number) => void} lost
+ * @property {(channel: Channel, fromMs: number, toMs: number) => void} [lost]
  * @property {(channel: Channel, fault: SoundFault) => void} gone
  * @property {(channel: Channel, fault: SoundFault) => void} failed There was no sound to be had; nothing was begun.
  * @property {(channel: Channel, closed: Closed) => void} ended
@@ -166,7 +166,7 @@ export class Streams {
       anew: (fromMs) => here() && this.#listener.anew(channel, fromMs),
       level: (peak, heardMs) => here() && this.#listener.level(channel, peak, heardMs),
       moved: (label) => here() && this.#listener.moved(channel, label),
-      lost: (fromMs, toMs) => here() && this.#listener.lost(channel, fromMs, toMs),
+      lost: (fromMs, toMs) => here() && this.#listener.lost?.(channel, fromMs, toMs),
       gone: (fault) => {
         if (!here()) return;
         held.stage = 'stopping';
