@@ -97,6 +97,9 @@ async fn pictures_for_the_documents() {
             look(&driven, language, theme).await;
             for scene in ["settings", "history"] {
                 driven.script(&format!("document.querySelector('#open-{scene}').click()"), &[]).await;
+                // The conversation that was kept, below the one that has not begun.
+                let kept = "[...document.querySelectorAll('#history .conversation')].at(1)?.click()";
+                driven.script(kept, &[]).await;
                 sleep(SETTLED).await;
                 let window = main_window(&desk).await;
                 album.take(&desk, window.place, &format!("desktop-{scene}-{language}-{theme}")).await;

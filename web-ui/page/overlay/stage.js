@@ -96,6 +96,7 @@ class LineView {
 
 export class Stage {
   #root;
+  #plate = make('div', 'plate');
   #list;
   #aside = make('p', 'aside');
   /** @type {Map<string, LineView>} */
@@ -112,12 +113,12 @@ export class Stage {
   constructor(root, id = '') {
     this.#root = root;
     root.classList.add('stage');
-    const plate = make('div', 'plate');
     this.#list = make('ol', 'overlay-lines');
     this.#list.id = id;
     this.#aside.setAttribute('role', 'status');
-    plate.append(this.#list, this.#aside);
-    root.append(plate);
+    this.#plate.append(this.#list, this.#aside);
+    root.append(this.#plate);
+    this.#lay();
   }
 
   /** @param {Look} look */
@@ -213,12 +214,23 @@ export class Stage {
       return;
     }
     element.classList.add('leaving');
-    setTimeout(() => element.remove(), LEAVING_MS);
+    setTimeout(() => {
+      element.remove();
+      this.#lay();
+    }, LEAVING_MS);
   }
 
   /** @param {string} text */
   #tell(text) {
     if (this.#aside.textContent !== text) this.#aside.textContent = text;
+    this.#lay();
+  }
+
+  /** A plate with nothing on it is not there. */
+  #lay() {
+    const lines = this.#list.childElementCount > 0;
+    this.#plate.dataset.lines = lines ? 'some' : 'none';
+    this.#plate.toggleAttribute('data-bare', !lines && this.#aside.textContent === '');
   }
 }
 
