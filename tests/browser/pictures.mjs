@@ -64,7 +64,7 @@ async function both(page, scene, language) {
 }
 
 /** Fewer bytes. Without ImageMagick they are only larger. @param {string} path */
-const shrink = (path) => promisify(execFile)('convert', [path, '-strip', '-colors', COLOURS, `PNG8:${path}`]).catch(() => null);
+const shrink = (path) => promisify(execFile)('convert', [path, '-strip', '+dither', '-colors', COLOURS, `PNG8:${path}`]).catch(() => null);
 
 /** @param {import('playwright-core').Browser} browser @param {keyof typeof READS} language */
 async function one(browser, language) {

@@ -129,7 +129,7 @@ async fn an_hour_of_captions() {
 async fn pictures_of_the_page() {
     let Some(chromium) = chromium() else { return };
     let folder = pictures().unwrap_or_else(|| panic!("set SUBTIDE_PICTURES to a folder, such as docs/pictures"));
-    let speech = recording(1);
+    let speech = recording(6);
     let given = json!({ "chromium": chromium, "wav": speech.path, "pictures": folder });
     play("pictures.mjs", &given, async |_| {}).await;
 }

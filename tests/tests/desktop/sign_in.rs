@@ -67,8 +67,7 @@ async fn sign_in(desk: &Desk, driven: &Driven, person: &str) {
     phase(driven, &["idle"]).await;
 }
 
-/// Whether a file below `directory` has a word in it that only a token has: our tokens are JWTs, and refresh tokens begin
-/// with `srt_` or the like, which is asked for by the caller.
+/// Files below `directory` that have `needle` in them.
 fn files_with(directory: &Path, needle: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -110,7 +109,7 @@ async fn a_person_signs_in_through_the_system_browser_and_stays_signed_in() {
     let mut found = Vec::new();
     for part in [config(&desk), desk.home.path().join("config"), desk.home.path().join("cache")] {
         // A JWT's header, and what a refresh token begins with.
-        for needle in ["eyJ", "rt_"] {
+        for needle in ["eyJ", "srt_"] {
             files_with(&part, needle, &mut found);
         }
     }
