@@ -22,7 +22,6 @@ const COMMANDS: &[&str] = &[
     "update_stream",
 ];
 
-#[expect(clippy::print_stdout, reason = "this is how a build script speaks to Cargo")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The page is inside the program.
     println!("cargo:rerun-if-changed=../web-ui/page");

@@ -1,5 +1,10 @@
 //! What the windows may ask for. `build.rs` lists it, and `capabilities/` says which window may ask for what.
 
+#![expect(
+    clippy::let_underscore_must_use,
+    reason = "Tauri's macro writes it for commands that borrow the program's state"
+)]
+
 use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
 
 use capture::{Capture, Kind};

@@ -77,9 +77,8 @@ impl Local {
     /// Lets the models go; what a gateway still owes it may send for so long.
     pub(crate) async fn stop(&self, patience: Duration) {
         let Some(running) = self.running.lock().await.take() else { return };
-        match timeout(patience, running.roles.stop()).await {
-            Ok(Err(error)) => tracing::warn!(error = format!("{error:#}"), "a role did not stop in order"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = timeout(patience, running.roles.stop()).await {
+            tracing::warn!(error = format!("{error:#}"), "a role did not stop in order");
         }
     }
 }

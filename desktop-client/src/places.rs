@@ -155,7 +155,11 @@ mod tests {
         assert!(!places.remember(area(2000, 900, 900, 300), &[left.clone(), right.clone()]), "no news");
         assert_eq!(places.place(&[left.clone(), right.clone()]), Some(area(2000, 900, 900, 300)), "where it was last");
         // The right screen is unplugged, and comes back on the other side.
-        assert_eq!(places.place(&[left.clone()]), Some(area(100, 50, 600, 200)), "as it was on the primary one");
+        assert_eq!(
+            places.place(std::slice::from_ref(&left)),
+            Some(area(100, 50, 600, 200)),
+            "as it was on the primary one"
+        );
         let back = screen("R", -2560, (2560, 1440), false);
         assert_eq!(places.place(&[left, back]), Some(area(-2480, 900, 900, 300)));
     }

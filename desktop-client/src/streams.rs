@@ -172,5 +172,6 @@ impl Streams {
     }
 }
 
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
+#[cfg(feature = "local")]
 mod tests;
