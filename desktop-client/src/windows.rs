@@ -13,6 +13,9 @@ use crate::{overlay, program};
 pub(crate) const MAIN: &str = "main";
 /// Label of the overlay.
 pub(crate) const OVERLAY: &str = "overlay";
+/// Label of a page that is only read.
+const READING: &str = "reading";
+const READING_SIZE: (f64, f64) = (720.0, 720.0);
 const MAIN_SIZE: (f64, f64) = (980.0, 760.0);
 /// The page is made for this and more.
 const MAIN_MIN_SIZE: (f64, f64) = (340.0, 420.0);
@@ -77,6 +80,7 @@ pub(crate) fn overlay(app: &AppHandle) -> tauri::Result<WebviewWindow> {
 
 /// What both have in common: their own pages and nothing else; a link opens in the system's browser.
 fn built<'a>(app: &'a AppHandle, label: &str, page: &str) -> WebviewWindowBuilder<'a, tauri::Wry, AppHandle> {
+    let handle = app.clone();
     let mut builder = WebviewWindowBuilder::new(app, label, WebviewUrl::App(page.into()))
         .background_throttling(BackgroundThrottlingPolicy::Disabled)
         .disable_drag_drop_handler()
@@ -87,14 +91,34 @@ fn built<'a>(app: &'a AppHandle, label: &str, page: &str) -> WebviewWindowBuilde
             }
             own
         })
-        .on_new_window(|url, _| {
-            open_elsewhere(&url);
+        .on_new_window(move |url, _| {
+            if is_own(&url) {
+                read(&handle, &url);
+            } else {
+                open_elsewhere(&url);
+            }
             NewWindowResponse::Deny
         });
     if let Some(dir) = program::webview_dir(app) {
         builder = builder.data_directory(dir);
     }
     builder
+}
+
+/// Opens a page of ours that is only read, such as the one on privacy, in a window of its own: it has no capabilities.
+fn read(app: &AppHandle, url: &Url) {
+    if let Some(window) = app.get_webview_window(READING) {
+        drop(window.set_focus());
+        return;
+    }
+    let (handle, page) = (app.clone(), url.path().trim_start_matches('/').to_owned());
+    // Not from within a webview's own event: some systems wait there for the new window, which waits for the event to end.
+    tauri::async_runtime::spawn(async move {
+        let builder = built(&handle, READING, &page).title("Subtide").inner_size(READING_SIZE.0, READING_SIZE.1);
+        if let Err(error) = builder.build() {
+            tracing::warn!(%error, "a window to read in could not be opened");
+        }
+    });
 }
 
 /// Whether `url` is a page inside this program; their scheme is Tauri's, or a name of Tauri's on Windows.

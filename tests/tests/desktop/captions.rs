@@ -9,8 +9,12 @@ use tests::{
     speech::{demo, word_error_rate},
 };
 
+use tokio::time::{Duration, Instant, sleep};
+
 use super::client::{choose, overlay, phase, start, what_is_played};
 
+/// For a window to be opened.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The demo model on its own recording, through a sound card that is none.
 const WORST_WORD_ERROR_RATE: f64 = 0.15;
 
@@ -51,6 +55,22 @@ async fn system_audio_becomes_captions_in_a_window_over_every_other() {
     figure("desktop_captions", lines.as_f64().unwrap());
     figure("overlay_above", f64::from(u8::from(window.is_above())));
     figure("overlay_transparent", f64::from(u8::from(transparent)));
+    driven.end().await;
+}
+
+#[tokio::test]
+async fn the_page_on_privacy_opens_in_a_window_of_its_own() {
+    let Some(desk) = Desk::spawn().await else { return };
+    let driven = start(&desk, &["--local"]).await;
+    let before = desk.windows("Subtide").await.len();
+    driven.script("document.querySelector('#open-settings').click()", &[]).await;
+    driven.click("#settings a[href^=privacy]").await;
+    let deadline = Instant::now() + PATIENCE;
+    while desk.windows("Subtide").await.len() == before {
+        assert!(Instant::now() < deadline, "no window was opened");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(driven.texts("#settings a[href^=privacy]").await.len(), 1, "the page is where it was");
     driven.end().await;
 }
 
