@@ -223,6 +223,19 @@ async fn first_line(output: Option<impl AsyncRead + Unpin>, program: &str) -> St
     line.ok().flatten().unwrap_or_else(|| panic!("{program} ended at once"))
 }
 
+/// Processes of the desktop client whose home is `home`: its own and those of its pages, as directories of `/proc`.
+#[must_use]
+pub fn processes(home: &Path) -> Vec<PathBuf> {
+    let home = home.display().to_string();
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|process| process.path());
+    all.filter(|process| {
+        let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let ours = name.starts_with("subtide-desktop") || (name.starts_with("WebKit") && !name.contains("Driver"));
+        ours && std::fs::read(process.join("environ")).is_ok_and(|all| String::from_utf8_lossy(&all).contains(&home))
+    })
+    .collect()
+}
+
 fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).map(|directory| directory.join(program)).any(|file: PathBuf| file.is_file())

@@ -1,6 +1,10 @@
 //! A hand and an eye on a desktop client's page: W3C WebDriver, spoken to WebKit's own driver.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{Client, Method};
@@ -10,7 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::Desk;
+use super::{Desk, processes};
 use crate::stack::{free_addr, program};
 
 /// For what has to come, on a busy machine.
@@ -26,6 +30,7 @@ pub struct Driven {
     http: Client,
     base: String,
     session: String,
+    home: PathBuf,
     driver: Child,
 }
 
@@ -42,7 +47,13 @@ impl Driven {
         let driver = command.spawn().unwrap_or_else(|error| panic!("WebKitWebDriver: {error}"));
         let http = Client::builder().no_proxy().timeout(PATIENCE).build();
         let http = http.unwrap_or_else(|error| panic!("no HTTP client: {error}"));
-        let mut driven = Self { http, base: format!("http://127.0.0.1:{port}"), session: String::new(), driver };
+        let mut driven = Self {
+            http,
+            base: format!("http://127.0.0.1:{port}"),
+            session: String::new(),
+            home: desk.home.path().to_owned(),
+            driver,
+        };
         let deadline = Instant::now() + PATIENCE;
         while driven.http.get(format!("{}/status", driven.base)).send().await.is_err() {
             assert!(Instant::now() < deadline, "WebKitWebDriver does not answer");
@@ -72,7 +83,16 @@ impl Driven {
     /// When nothing is there to press.
     pub async fn click(&self, selector: &str) {
         let element = self.find(selector).await;
-        self.ask(Method::POST, &format!("{}/element/{element}/click", self.session), Some(json!({}))).await;
+        let path = format!("{}/element/{element}/click", self.session);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.send(Method::POST, &path, Some(json!({}))).await;
+            let Some(error) = answer["error"].as_str() else { return };
+            // Not painted yet, or under something that is about to go.
+            let early = matches!(error, "element not interactable" | "element click intercepted");
+            assert!(early && Instant::now() < deadline, "{selector}: {answer}");
+            sleep(POLL).await;
+        }
     }
 
     /// Types into what `selector` finds.
@@ -121,9 +141,17 @@ impl Driven {
         std::fs::write(file, png).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 
-    /// Ends the client, as closing the session does.
+    /// Ends the client, as closing the session does, and waits until it is gone: the next one would else be the second.
+    ///
+    /// # Panics
+    /// When it does not end.
     pub async fn end(mut self) {
         self.ask(Method::DELETE, &self.session.clone(), None).await;
+        let deadline = Instant::now() + PATIENCE;
+        while !processes(&self.home).is_empty() {
+            assert!(Instant::now() < deadline, "the client does not end");
+            sleep(POLL).await;
+        }
         self.driver.kill().await.ok();
     }
 

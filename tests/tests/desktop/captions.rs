@@ -63,7 +63,7 @@ async fn the_page_on_privacy_opens_in_a_window_of_its_own() {
     let Some(desk) = Desk::spawn().await else { return };
     let driven = start(&desk, &["--local"]).await;
     let before = desk.windows("Subtide").await.len();
-    driven.script("document.querySelector('#open-settings').click()", &[]).await;
+    driven.click("#open-settings").await;
     driven.click("#settings a[href^=privacy]").await;
     let deadline = Instant::now() + PATIENCE;
     while desk.windows("Subtide").await.len() == before {

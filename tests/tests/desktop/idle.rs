@@ -1,8 +1,11 @@
 //! What the client costs while nobody speaks.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use tests::{desk::Desk, figure::figure};
+use tests::{
+    desk::{Desk, processes},
+    figure::figure,
+};
 use tokio::time::{Instant, sleep};
 
 use super::client::{choose, phase, start, what_is_played};
@@ -15,23 +18,16 @@ const SETTLING: Duration = Duration::from_secs(10);
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// CPU time of all processes of the client (its own and its pages'), seconds.
-fn cpu_seconds(home: &str) -> f64 {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let mut ticks = 0;
-    for process in processes {
-        let path = process.path();
-        let Ok(environment) = fs::read(path.join("environ")) else { continue };
-        let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
-        let ours = String::from_utf8_lossy(&environment).contains(home);
-        if !ours || !(name.starts_with("subtide-desktop") || name.starts_with("WebKit")) || name.contains("Driver") {
-            continue;
-        }
-        let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
-        // utime and stime are the 14th and 15th fields; the name, in brackets, may have blanks.
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        ticks += [11, 12].into_iter().filter_map(|at| fields.get(at)?.parse::<u64>().ok()).sum::<u64>();
-    }
+fn cpu_seconds(home: &Path) -> f64 {
+    let ticks: u64 = processes(home).iter().map(|process| ticks(process)).sum();
     ticks as f64 / TICKS_A_SECOND
+}
+
+/// `utime` and `stime`, the 14th and 15th fields; the name, in brackets before them, may have blanks.
+fn ticks(process: &Path) -> u64 {
+    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    [11, 12].into_iter().filter_map(|at| fields.get(at)?.parse::<u64>().ok()).sum()
 }
 
 #[tokio::test]
@@ -39,7 +35,7 @@ fn cpu_seconds(home: &str) -> f64 {
 async fn an_idle_minute_costs_little() {
     let Some(mut desk) = Desk::spawn().await else { return };
     desk.sound().await;
-    let home = desk.home.path().display().to_string();
+    let home = desk.home.path().to_owned();
     // Nobody speaks at a server either: what is measured is the client.
     let port = tests::stack::free_addr().port().to_string();
     let mut roles = tests::stack::Process::spawn("subtide serve", "server", &[("GATEWAY_PORT", &port)]);
