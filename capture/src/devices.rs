@@ -14,7 +14,7 @@ pub(crate) enum Handle {
     /// ALSA, WASAPI or Core Audio.
     Plain(cpal::Device),
     #[cfg(target_os = "linux")]
-    Pulse(pulse::Source),
+    Pulse(Box<pulse::Source>),
 }
 
 /// A device, and how to open it.
@@ -95,7 +95,7 @@ fn found() -> Result<Vec<Found>, CaptureError> {
 #[cfg(target_os = "linux")]
 fn everything() -> Result<Vec<Found>, CaptureError> {
     if let Some(sources) = pulse::sources().map_err(CaptureError::List)? {
-        let of = |(device, source)| Found { device, handle: Handle::Pulse(source) };
+        let of = |(device, source)| Found { device, handle: Handle::Pulse(Box::new(source)) };
         return Ok(sources.into_iter().map(of).collect());
     }
     of_system(&cpal::default_host()).map_err(|error| CaptureError::List(error.to_string()))
