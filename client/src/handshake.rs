@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::wire::{Refusal, SUBPROTOCOL};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
@@ -15,6 +15,9 @@ use tokio_tungstenite::{
 };
 
 use super::ClientError;
+
+/// A gateway that takes longer to answer is taken for away.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -42,7 +45,8 @@ pub(super) async fn connect(
         value.set_sensitive(true);
         request.headers_mut().insert("authorization", value);
     }
-    match connect_async(request).await {
+    let late = || Err(tungstenite::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    match timeout(PATIENCE, connect_async(request)).await.unwrap_or_else(|_| late()) {
         Ok((socket, _)) => Ok(socket),
         Err(tungstenite::Error::Http(response)) => Err(refused(&response)),
         Err(error) => Err(unreachable(error)),

@@ -86,8 +86,11 @@ impl Session {
     /// # Errors
     /// When the gateway is not there or does not let us in.
     pub async fn open(self) -> Result<(Uplink, Downlink), ClientError> {
-        let token = self.credential.token(false).await?;
-        let socket = handshake::connect(&self.url, token.as_ref(), None).await?;
+        let socket = match self.knock(false).await {
+            // A token that was good when it was got may have ended while the machine slept.
+            Err(ClientError::Refused { status: 401, .. }) if self.credential.renews() => self.knock(true).await?,
+            answer => answer?,
+        };
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (told, happenings) = mpsc::channel(HAPPENINGS);
         let (kept, backoff) = (Kept::new(self.start.audio), reconnect::backoff());
@@ -95,6 +98,11 @@ impl Session {
             Task { session: self, ordered, told, kept, seen: 0, hold: None, broken_at: None, backoff, open: true };
         tokio::spawn(task.run(socket));
         Ok((Uplink(orders), Downlink(happenings)))
+    }
+
+    async fn knock(&self, fresh: bool) -> Result<Socket, ClientError> {
+        let token = self.credential.token(fresh).await?;
+        handshake::connect(&self.url, token.as_ref(), None).await
     }
 }
 

@@ -58,8 +58,10 @@ pub fn open_browser(address: &str) {
     };
     let mut command = Command::new(program);
     command.args(arguments).arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let Err(error) = command.spawn() {
-        tracing::debug!(%error, "no browser could be opened");
+    match command.spawn() {
+        // Until somebody asks how it ended, a child that has is kept by the system.
+        Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
+        Err(error) => tracing::warn!(%error, "no browser could be opened"),
     }
 }
 

@@ -65,7 +65,7 @@ class Signing:
         elif not without_key:
             path = pathlib.Path(tempfile.mkdtemp()) / f"AuthKey_{os.environ['APPLE_API_KEY']}.p8"
             path.touch(mode=0o600)
-            path.write_text(os.environ.pop("APPLE_API_KEY_CONTENT") + "\n")
+            path.write_text(os.environ.pop("APPLE_API_KEY_CONTENT") + "\n", encoding="utf-8")
             os.environ["APPLE_API_KEY_PATH"] = str(path)
 
     def windows(self) -> None:
@@ -109,7 +109,7 @@ def import_certificate() -> str:
             "$password = ConvertTo-SecureString $env:WINDOWS_CERTIFICATE_PASSWORD -AsPlainText -Force;"
             f"(Import-PfxCertificate -FilePath '{path}' -CertStoreLocation Cert:\\CurrentUser\\My -Password $password).Thumbprint"
         )
-        found = subprocess.run(["powershell", "-NoProfile", "-Command", script], check=True, stdout=subprocess.PIPE, text=True)
+        found = subprocess.run(["powershell", "-NoProfile", "-Command", script], check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return found.stdout.strip().splitlines()[-1]
 
 
@@ -122,7 +122,7 @@ def signing_for(system: str) -> Signing:
 
 def version() -> str:
     metadata = subprocess.run(
-        ["cargo", "metadata", "--no-deps", "--format-version=1", "--offline"], cwd=ROOM, check=True, stdout=subprocess.PIPE, text=True
+        ["cargo", "metadata", "--no-deps", "--format-version=1", "--offline"], cwd=ROOM, check=True, stdout=subprocess.PIPE, encoding="utf-8"
     )
     return next(p["version"] for p in json.loads(metadata.stdout)["packages"] if p["name"] == "desktop-client")
 
@@ -151,8 +151,8 @@ def main() -> None:
 
     GEN.mkdir(exist_ok=True)
     signing = signing_for(platform.system())
-    (GEN / "signing.conf.json").write_text(json.dumps(signing.config, indent=2) + "\n")
-    (GEN / "unsigned.txt").write_text("".join(f"- {line}\n" for line in signing.unsigned))
+    (GEN / "signing.conf.json").write_text(json.dumps(signing.config, indent=2) + "\n", encoding="utf-8")
+    (GEN / "unsigned.txt").write_text("".join(f"- {line}\n" for line in signing.unsigned), encoding="utf-8")
 
     contents = [sys.executable, str(ROOM / "bundle/contents.py")] + (["--target", chosen.target] if chosen.target else [])
     tauri = [shutil.which("npx") or "npx", "--yes", CLI, "bundle" if chosen.bundle_only else "build"]

@@ -28,11 +28,11 @@ def named_files(bundle: dict) -> list[str]:
 
 
 def faults(tag: str | None) -> list[str]:
-    conf = json.loads((ROOM / "tauri.bundle.conf.json").read_text())
+    conf = json.loads((ROOM / "tauri.bundle.conf.json").read_text(encoding="utf-8"))
     bundle = conf["bundle"]
-    lock = {p["name"]: p["version"] for p in tomllib.loads((ROOM.parent / "Cargo.lock").read_text())["package"]}
-    workspace = tomllib.loads((ROOM.parent / "Cargo.toml").read_text())["workspace"]["package"]
-    manifest = tomllib.loads((ROOM / "Cargo.toml").read_text())
+    lock = {p["name"]: p["version"] for p in tomllib.loads((ROOM.parent / "Cargo.lock").read_text(encoding="utf-8"))["package"]}
+    workspace = tomllib.loads((ROOM.parent / "Cargo.toml").read_text(encoding="utf-8"))["workspace"]["package"]
+    manifest = tomllib.loads((ROOM / "Cargo.toml").read_text(encoding="utf-8"))
     found = [f"tauri.bundle.conf.json names {path}, which is not there" for path in named_files(bundle) if not (ROOM / path).exists()]
     cli = build.CLI.rpartition("@")[2]
     if cli.split(".")[:2] != lock["tauri"].split(".")[:2]:
@@ -46,7 +46,7 @@ def faults(tag: str | None) -> list[str]:
     if set(told) != LANGUAGES:
         found.append(f"permission texts for {sorted(told)}, and the page speaks {sorted(LANGUAGES)}")
     for path in told.values():
-        keys = set(re.findall(r'^"(\w+)" = "[^"]+";$', (ROOM / path).read_text(), re.MULTILINE))
+        keys = set(re.findall(r'^"(\w+)" = "[^"]+";$', (ROOM / path).read_text(encoding="utf-8"), re.MULTILINE))
         found += [f"{path} has {sorted(keys)}, and should have {sorted(wanted)}"] if keys != wanted else []
     for path in (path for path in bundle["icon"] if path.endswith(".png")):
         data = (ROOM / path).read_bytes()

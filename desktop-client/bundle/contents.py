@@ -21,11 +21,11 @@ NOTICES = ("licen", "copying", "notice", "copyright", "unlicense")
 
 def metadata(target: str | None) -> dict:
     command = ["cargo", "metadata", "--format-version=1", "--locked", "--filter-platform", target or host()]
-    return json.loads(subprocess.run(command, cwd=ROOM, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return json.loads(subprocess.run(command, cwd=ROOM, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout)
 
 
 def host() -> str:
-    told = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    told = subprocess.run(["rustc", "-vV"], check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
     return next(line.removeprefix("host: ") for line in told.splitlines() if line.startswith("host: "))
 
 
@@ -47,7 +47,7 @@ def linked(graph: dict) -> tuple[dict, list[dict]]:
 
 
 def checksums() -> dict[tuple[str, str], str]:
-    lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
+    lock = tomllib.loads((ROOT / "Cargo.lock").read_text(encoding="utf-8"))
     return {(p["name"], p["version"]): p["checksum"] for p in lock["package"] if "checksum" in p}
 
 
@@ -110,7 +110,7 @@ def notices(packages: list[dict]) -> str:
         files = sorted(p for p in folder.iterdir() if p.is_file() and p.name.lower().startswith(NOTICES))
         label = f"{package['name']} {package['version']} ({package['license'] or 'see its text'}) {package['repository'] or ''}".strip()
         for path in files:
-            text = "\n".join(line.rstrip() for line in path.read_text(errors="replace").splitlines()).strip()
+            text = "\n".join(line.rstrip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()).strip()
             owners.setdefault(text, []).append(label)
         if not files:
             silent.append(f"{label}: {', '.join(package['authors']) or 'no author named'}")
@@ -133,7 +133,7 @@ def main() -> None:
     (GEN / "sbom.cdx.json").write_text(json.dumps(sbom(root, packages, graph), indent=1) + "\n", encoding="utf-8")
     (GEN / "THIRD-PARTY.txt").write_text(notices(packages), encoding="utf-8")
     resources = {"gen/THIRD-PARTY.txt": "licences/THIRD-PARTY.txt"}
-    (GEN / "contents.conf.json").write_text(json.dumps({"bundle": {"resources": resources}}, indent=2) + "\n")
+    (GEN / "contents.conf.json").write_text(json.dumps({"bundle": {"resources": resources}}, indent=2) + "\n", encoding="utf-8")
     print(f"{len(packages)} crates and {len(MODELS)} models in {GEN / 'sbom.cdx.json'}")
 
 

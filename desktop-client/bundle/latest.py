@@ -33,7 +33,7 @@ def platforms(folder: pathlib.Path, address: str) -> dict[str, dict[str, str]]:
         if not kind or not machine:
             sys.exit(f"{name}: neither its kind nor its machine can be told from its name")
         _, system, installer, default = kind
-        entry = {"url": f"{address.rstrip('/')}/{name}", "signature": signature.read_text().strip()}
+        entry = {"url": f"{address.rstrip('/')}/{name}", "signature": signature.read_text(encoding="utf-8").strip()}
         for key in [f"{system}-{machine}-{installer}"] + ([f"{system}-{machine}"] if default else []):
             if key in found:
                 sys.exit(f"{name}: there are two bundles for {key}")

@@ -28,7 +28,10 @@ use tokio::{
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What has to be on the `PATH`, and Debian's packages that bring it.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 14] = [
+    ("xdotool", "xdotool"),
+    ("dbus-send", "dbus"),
+    ("convert", "imagemagick"),
     ("Xvfb", "xvfb"),
     ("openbox", "openbox"),
     ("picom", "picom"),

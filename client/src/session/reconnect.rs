@@ -18,8 +18,8 @@ use crate::{
 /// Each attempt waits a random part of this, and of twice as much each time after.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// A gateway that takes longer to answer a handshake is taken for away.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// For a fresh token, and then the handshake.
+const ATTEMPT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long to wait between attempts; it starts over once a session got somewhere.
 pub(super) fn backoff() -> Backoff {
@@ -99,7 +99,7 @@ impl Task {
             let token = session.credential.token(wants_fresh).await?;
             handshake::connect(&session.url, token.as_ref(), resume.as_deref()).await
         };
-        match self.meanwhile(timeout(HANDSHAKE_PATIENCE, handshake)).await {
+        match self.meanwhile(timeout(ATTEMPT_PATIENCE, handshake)).await {
             Ok(Ok(socket)) => Attempt::Done(Box::new(socket)),
             Err(_) => Attempt::Again("no answer to the handshake".to_owned(), None),
             Ok(Err(ClientError::Refused { status: 401, .. })) if !*fresh && self.session.credential.renews() => {

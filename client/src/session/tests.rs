@@ -260,3 +260,23 @@ async fn a_token_that_ends_is_renewed_in_band_and_one_that_is_refused_at_the_doo
     let warned = [heard(&mut down).await, heard(&mut down).await];
     assert!(matches!(&warned[1], Happening::Event(Event { message: ServerMessage::Warning { .. }, .. })));
 }
+
+#[tokio::test]
+async fn a_token_that_ended_unnoticed_is_renewed_before_anybody_hears_no() {
+    let gateway = Gateway::bind().await;
+    let tokens = Tokens(std::sync::Mutex::new(VecDeque::from(["ended", "fresh"])));
+    let credential = Credential::Source(std::sync::Arc::new(tokens));
+    let opening = Session { credential, ..session(&gateway) }.open();
+    let door = async {
+        gateway.refuse("401 Unauthorized").await;
+        gateway.accept().await
+    };
+    let (opened, peer) = tokio::join!(opening, door);
+    assert_eq!(peer.1.as_deref(), Some("Bearer fresh"));
+    assert!(opened.is_ok());
+
+    // A token that cannot be renewed is refused once, and for good.
+    let fixed = Session { credential: Credential::Token("ended".into()), ..session(&gateway) }.open();
+    let (opened, ()) = tokio::join!(fixed, gateway.refuse("401 Unauthorized"));
+    assert!(matches!(opened, Err(ClientError::Refused { status: 401, .. })));
+}

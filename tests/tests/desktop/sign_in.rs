@@ -67,13 +67,19 @@ async fn sign_in(desk: &Desk, driven: &Driven, person: &str) {
     phase(driven, &["idle"]).await;
 }
 
+/// Also as WebKit writes what a page keeps: in UTF-16.
+fn has(bytes: &[u8], needle: &str) -> bool {
+    let wide: Vec<u8> = needle.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    [needle.as_bytes(), &wide].iter().any(|needle| bytes.windows(needle.len()).any(|part| part == *needle))
+}
+
 /// Files below `directory` that have `needle` in them.
 fn files_with(directory: &Path, needle: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             files_with(&path, needle, found);
-        } else if fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|part| part == needle.as_bytes())) {
+        } else if fs::read(&path).is_ok_and(|bytes| has(&bytes, needle)) {
             found.push(path.display().to_string());
         }
     }
@@ -106,8 +112,26 @@ async fn a_person_signs_in_through_the_system_browser_and_stays_signed_in() {
     phase(&driven, &["idle"]).await;
     assert!(!desk.home.path().join("opened").exists(), "nobody was asked again");
 
+    // What a page keeps is looked through as well, and would be found.
+    let planted = "planted-to-be-found";
+    driven.script("localStorage.setItem('planted', arguments[0])", &[json!(planted)]).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut found = Vec::new();
+        files_with(desk.home.path(), planted, &mut found);
+        if !found.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "what a page keeps is in no file that is looked through");
+        sleep(Duration::from_millis(500)).await;
+    }
     let mut found = Vec::new();
-    for part in [config(&desk), desk.home.path().join("config"), desk.home.path().join("cache")] {
+    for part in [
+        config(&desk),
+        desk.home.path().join("config"),
+        desk.home.path().join("cache"),
+        desk.home.path().join("data/dev.subtide.desktop"),
+    ] {
         // A JWT's header, and what a refresh token begins with.
         for needle in ["eyJ", "srt_"] {
             files_with(&part, needle, &mut found);
