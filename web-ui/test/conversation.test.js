@@ -109,6 +109,25 @@ test('what did not change is the same object, so that nobody draws it again', ()
   assert.notEqual(conversation.lines()[0], one);
 });
 
+test('a line that was given out stays as it was, whatever is told afterwards', () => {
+  const conversation = new Conversation();
+  conversation.expect(['es', 'ar']);
+  conversation.open('me', 0);
+  conversation.heard('me', 100, 100);
+  /** @param {number} event @param {string} target @param {number} revision @returns {ServerEvent} */
+  const told = (event, target, revision) => ({ event, type: 'translation', utterance: 1, revision, target, committed: `${target} ${revision}`, tail: '', final: true });
+  /** @type {{ given: SpokenLine[], then: SpokenLine[] }[]} */
+  const seen = [];
+  for (const event of [started('a'), final(2, 1, 0, 'one'), told(3, 'es', 1), told(4, 'ar', 1), told(5, 'ar', 2), told(6, 'ar', 1), told(7, 'de', 1)]) {
+    conversation.apply('me', event);
+    const given = conversation.lines();
+    seen.push({ given, then: structuredClone(given) });
+  }
+  for (const { given, then } of seen) assert.deepEqual(structuredClone(given), then);
+  const [line] = conversation.lines();
+  assert.deepEqual(line?.kind === 'speech' && line.translations.map(({ committed }) => committed), ['ar 2', 'de 1', 'es 1']);
+});
+
 test('asked after every event or only at the end, the lines are the same, also when the oldest have to go', () => {
   const [often, once] = [new Conversation(), new Conversation()];
   for (const conversation of [often, once]) {

@@ -4,10 +4,10 @@
  * beats a partial, then the higher revision); everything else is keyed by what it says.
  *
  * @import { Gap, Limits, ServerEvent } from '../link/protocol.js'
- * @import { GapLine, Line, Utterance } from './lines.js'
+ * @import { Entry, GapHeld, Line, Utterance } from './lines.js'
  */
 
-import { gapLine, inOrder, speechLine, supersedes } from './lines.js';
+import { captionHeld, gapHeld, inOrder, isDrawn, lineOf, startOf, supersedes, translated, unheard } from './lines.js';
 
 /** The oldest lines go when there are more (some two hours of steady talk); `forgotten` counts them. */
 const MAX_LINES = 2000;
@@ -28,15 +28,13 @@ const MAX_NOTICES = 20;
 export class Captions {
   /** @type {Map<string, Utterance>} */
   #utterances = new Map();
-  /** @type {Map<string, GapLine>} */
+  /** @type {Map<string, GapHeld>} */
   #gaps = new Map();
-  /** All lines, until more changes than those of `#changed`. @type {Line[] | null} */
+  /** All that has a line, until more changes than those of `#changed`. @type {Entry[] | null} */
   #list = null;
-  /** Where in the list a line is. @type {Map<string, number>} */
-  #places = new Map();
-  /** What changed since the list was made. @type {Map<string, Utterance>} */
-  #changed = new Map();
-  /** Places in the list where another line stands since somebody asked; null when all may be others. @type {number[] | null} */
+  /** What changed since the list was made. @type {Set<Utterance>} */
+  #changed = new Set();
+  /** Places in the list of what changed since somebody asked; null when all may have changed. @type {number[] | null} */
   #replaced = null;
   /** @type {Map<string, Notice>} */
   #notices = new Map();
@@ -45,6 +43,12 @@ export class Captions {
   #run = -1;
   #over = true;
   #lagEvent = 0;
+  #prefix;
+
+  /** @param {string} [prefix] Keys of lines begin with it. */
+  constructor(prefix = '') {
+    this.#prefix = prefix;
+  }
 
   /** Name of the newest session; empty before the first. */
   session = '';
@@ -98,13 +102,13 @@ export class Captions {
    */
   breakOff(untilMs) {
     const mine = [...this.#utterances.values()].filter(({ run }) => run === this.#run);
-    const open = mine.filter(({ caption, lost }) => !lost && !caption?.final).map(({ caption, startMs }) => caption?.start_ms ?? startMs);
-    const ends = mine.map(({ caption, endMs }) => Math.max(endMs, caption?.end_ms ?? 0));
+    const open = mine.filter(({ caption, lost }) => !lost && !caption?.final).map(({ caption, startMs }) => caption?.startMs ?? startMs);
+    const ends = mine.map(({ caption, endMs }) => Math.max(endMs, caption?.endMs ?? 0));
     const from_ms = open.length ? Math.min(...open) : Math.max(0, ...ends);
     /** @type {Gap} */
     const gap = { type: 'gap', from_ms, to_ms: Math.max(from_ms, untilMs), reason: 'not_resumed' };
-    const key = `${this.#run}:gap:${from_ms}:not_resumed`;
-    this.#gaps.set(key, gapLine(key, this.#run, gap));
+    const key = `${this.#prefix}${this.#run}:gap:${from_ms}:not_resumed`;
+    this.#gaps.set(key, gapHeld(key, this.#run, gap));
     this.close();
   }
 
@@ -113,26 +117,29 @@ export class Captions {
     return [...this.#notices.values()];
   }
 
-  /**
-   * @returns {readonly Line[]} in the order of speech, good until the next call; a line that nothing changed is the same
-   *   object as before
-   */
+  /** @returns {Line[]} in the order of speech and the times of their sessions, made anew */
   lines() {
-    if (this.#list && this.#mended(this.#list)) return this.#list;
-    /** @type {Line[]} */
-    const lines = [...this.#gaps.values()];
-    for (const [key, utterance] of this.#utterances) {
-      const line = this.#line(key, utterance);
-      if (line) lines.push(line);
-    }
-    this.#list = lines.sort(inOrder);
-    this.#places = new Map(lines.map(({ key }, place) => [key, place]));
-    this.#changed.clear();
-    this.#replaced = null;
-    return this.#list;
+    return this.entries().map((entry) => lineOf(entry, this.isOver(entry)));
   }
 
-  /** @returns {readonly number[] | null} where in `lines` another line stands since this was last asked; null: anywhere */
+  /** @returns {readonly Entry[]} what has a line, in the order of speech; good until the next event */
+  entries() {
+    if (this.#list && this.#mended(this.#list)) return this.#list;
+    const list = [...this.#gaps.values(), ...this.#utterances.values()].filter((entry) => isDrawn(entry, this.isOver(entry)));
+    for (const entry of list) entry.at = startOf(entry);
+    list.sort(inOrder).forEach((entry, place) => (entry.place = place));
+    this.#list = list;
+    this.#changed.clear();
+    this.#replaced = null;
+    return list;
+  }
+
+  /** Whether nothing more comes for it. @param {Entry} entry */
+  isOver({ kind, run }) {
+    return kind === 'speech' && (this.#over || run !== this.#run);
+  }
+
+  /** @returns {readonly number[] | null} where in `entries` something changed since this was last asked; null: anywhere */
   replaced() {
     const replaced = this.#replaced;
     this.#replaced = [];
@@ -146,28 +153,24 @@ export class Captions {
    * @returns {number | null} milliseconds, or null when another revision is held
    */
   endOf(utterance, revision) {
-    const caption = this.#utterances.get(`${this.#run}:${utterance}`)?.caption;
-    return caption?.revision === revision ? caption.end_ms : null;
+    const caption = this.#utterances.get(this.#key(utterance))?.caption;
+    return caption?.revision === revision ? caption.endMs : null;
   }
 
-  /** Puts what changed in place, where all lines stay where they are. @param {Line[]} list @returns {boolean} whether it could */
+  /** Tells what changed, where all stay where they are. @param {Entry[]} list @returns {boolean} whether they do */
   #mended(list) {
-    for (const [key, utterance] of this.#changed) {
-      const place = this.#places.get(key) ?? -1;
-      const line = this.#line(key, utterance);
-      if (!line || list[place]?.startMs !== line.startMs) return false;
-      if (list[place] !== line) this.#replaced?.push(place);
-      list[place] = line;
-      this.#changed.delete(key);
+    for (const utterance of this.#changed) {
+      const stays = list[utterance.place] === utterance && startOf(utterance) === utterance.at;
+      if (!stays || !isDrawn(utterance, this.isOver(utterance))) return false;
+      this.#replaced?.push(utterance.place);
+      this.#changed.delete(utterance);
     }
     return true;
   }
 
-  /** @param {string} key @param {Utterance} utterance @returns {Line | null} */
-  #line(key, utterance) {
-    const over = this.#over || utterance.run !== this.#run;
-    if (utterance.drawn?.over !== over) utterance.drawn = { over, line: speechLine(key, utterance, over) };
-    return utterance.drawn.line;
+  /** @param {number} utterance @returns {string} */
+  #key(utterance) {
+    return `${this.#prefix}${this.#run}:${utterance}`;
   }
 
   /** @param {ServerEvent} event @returns {boolean} */
@@ -192,18 +195,18 @@ export class Captions {
       case 'caption': {
         const utterance = this.#utterance(event.utterance);
         if (!supersedes(utterance.caption, event)) return false;
-        utterance.caption = event;
+        utterance.caption = captionHeld(event);
         return true;
       }
       case 'translation': {
-        const { translations } = this.#utterance(event.utterance);
-        if (!supersedes(translations.get(event.target), event)) return false;
-        translations.set(event.target, event);
-        return true;
+        const utterance = this.#utterance(event.utterance);
+        const before = utterance.translations;
+        utterance.translations = translated(before, event);
+        return utterance.translations !== before;
       }
       case 'gap': {
-        const key = `${this.#run}:gap:${event.from_ms}:${event.to_ms}:${event.reason}`;
-        if (!this.#gaps.has(key)) this.#gaps.set(key, gapLine(key, this.#run, event));
+        const key = `${this.#prefix}${this.#run}:gap:${event.from_ms}:${event.to_ms}:${event.reason}`;
+        if (!this.#gaps.has(key)) this.#gaps.set(key, gapHeld(key, this.#run, event));
         this.#list = null;
         if (event.utterance !== undefined) this.#utterance(event.utterance).lost = true;
         shrink(this.#gaps, MAX_LINES);
@@ -242,17 +245,16 @@ export class Captions {
 
   /** @param {number} id @returns {Utterance} the one held, or a new one, about to be changed */
   #utterance(id) {
-    const key = `${this.#run}:${id}`;
+    const key = this.#key(id);
     let held = this.#utterances.get(key);
     if (!held) {
-      const unheard = { startMs: 0, endMs: 0, lost: false, caption: null, drawn: null };
-      held = { run: this.#run, id, ...unheard, expected: this.#targets, translations: new Map() };
+      held = unheard(key, this.#run, id, this.#targets);
       this.#utterances.set(key, held);
       this.forgotten += shrink(this.#utterances, MAX_LINES);
       this.#list = null;
     }
-    held.drawn = null;
-    this.#changed.set(key, held);
+    held.shown = null;
+    this.#changed.add(held);
     return held;
   }
 

@@ -6,10 +6,11 @@
  * @import { Channel } from '../host/host.js'
  * @import { ServerEvent } from '../link/protocol.js'
  * @import { Notice } from './captions.js'
- * @import { Line } from './lines.js'
+ * @import { Entry, Line } from './lines.js'
  */
 
 import { Captions } from './captions.js';
+import { endOf, lineOf, startOf } from './lines.js';
 import { SoundClock } from './sound-clock.js';
 
 /** In this order where two channels spoke at the very same time. @type {readonly Channel[]} */
@@ -30,13 +31,10 @@ const CHANNELS = ['me', 'them'];
  * @property {Captions} captions
  * @property {Run} next What the next session is, or the present one.
  * @property {Run[]} runs By number of the session.
- * @property {Placed[]} placed Its lines, as they were given out last.
+ * @property {readonly Entry[]} placed What it has lines of, as they were given out last.
+ * @property {number[]} after For each the latest `atMs` of those up to it.
  * @property {SoundClock | null} clock By which they were placed, and its version.
  * @property {number} version
- *
- * @typedef {object} Placed
- * @property {SpokenLine} spoken
- * @property {number} after The latest `atMs` of the channel's lines up to this one.
  *
  * @typedef {{ clock: SoundClock, start: number }} Run
  */
@@ -49,9 +47,7 @@ export class Conversation {
   #starts = -1;
   /** When the first sound of all was heard. @type {number | null} */
   #zero = null;
-  /** Lines as they were given out. @type {WeakMap<Line, SpokenLine>} */
-  #given = new WeakMap();
-  /** All lines in the order of speech. @type {Placed[]} */
+  /** What has a line, in the order of speech. @type {Entry[]} */
   #order = [];
   /** Whether a line came, went or changed its place since then. */
   #moved = true;
@@ -123,7 +119,7 @@ export class Conversation {
 
   /** @returns {Channel[]} those that have lines */
   get channels() {
-    return this.#inOrder().filter(({ captions }) => captions.lines().length > 0).map(({ channel }) => channel);
+    return this.#inOrder().filter(({ captions }) => captions.entries().length > 0).map(({ channel }) => channel);
   }
 
   /**
@@ -147,19 +143,17 @@ export class Conversation {
     const voices = this.#inOrder();
     for (const voice of voices) this.#follow(voice);
     if (this.#moved) {
-      // Sorting is stable: what is equal stays in the order of the channel, and `me` before `them`.
-      this.#order = voices.flatMap(({ placed }) => placed).sort((a, b) => a.after - b.after);
+      this.#order = merged(voices, Infinity);
       this.#moved = false;
     }
-    return this.#order.map(({ spoken }) => spoken);
+    return this.#order.flatMap(({ shown }) => shown ?? []);
   }
 
   /** @param {number} most @returns {SpokenLine[]} the newest lines, in the order of speech */
   newest(most) {
     const voices = this.#inOrder();
     for (const voice of voices) this.#follow(voice);
-    const ends = voices.flatMap(({ placed }) => placed.slice(-most));
-    return ends.sort((a, b) => a.after - b.after).slice(-most).map(({ spoken }) => spoken);
+    return merged(voices, most).flatMap(({ shown }) => shown ?? []).slice(-most);
   }
 
   /**
@@ -168,46 +162,41 @@ export class Conversation {
    * @param {Voice} voice
    */
   #follow(voice) {
-    const lines = voice.captions.lines();
+    const entries = voice.captions.entries();
     const replaced = voice.captions.replaced();
     const { clock } = voice.next;
     if (replaced && voice.clock === clock && voice.version === clock.version) {
-      for (const index of replaced) this.#put(voice, index, lines[index]);
+      for (const place of replaced) this.#draw(voice, entries[place]);
       return;
     }
     voice.clock = clock;
     voice.version = clock.version;
-    lines.forEach((line, index) => this.#put(voice, index, line));
-    if (voice.placed.length > lines.length) this.#moved = true;
-    voice.placed.length = lines.length;
+    const { placed, after } = voice;
+    let latest = -Infinity;
+    entries.forEach((entry, place) => {
+      latest = Math.max(latest, this.#draw(voice, entry));
+      if (placed[place] !== entry || after[place] !== latest) this.#moved = true;
+      after[place] = latest;
+    });
+    if (placed.length > entries.length) this.#moved = true;
+    after.length = entries.length;
+    voice.placed = entries;
   }
 
-  /** @param {Voice} voice @param {number} index @param {Line | undefined} line */
-  #put({ channel, placed, runs, next }, index, line) {
-    if (!line) return;
-    const held = placed[index];
-    const { clock, start } = runs[line.run] ?? next;
-    const spoken = this.#spoken(line, channel, clock, start);
-    const after = Math.max(spoken.atMs, placed[index - 1]?.after ?? -Infinity);
-    if (held && held.after === after && held.spoken.key === spoken.key) {
-      held.spoken = spoken;
-      return;
-    }
-    placed[index] = { spoken, after };
-    this.#moved = true;
-  }
-
-  /** @param {Line} line @param {Channel} channel @param {SoundClock} clock @param {number} start @returns {SpokenLine} */
-  #spoken(line, channel, clock, start) {
-    const atMs = Math.round(clock.at(line.startMs));
+  /** Draws it, unless it is drawn. @param {Voice} voice @param {Entry | undefined} entry @returns {number} when it began to be spoken, Unix milliseconds */
+  #draw({ channel, captions, runs, next }, entry) {
+    if (!entry) return -Infinity;
+    const { clock, start: run } = runs[entry.run] ?? next;
+    const over = captions.isOver(entry);
+    const atMs = Math.round(clock.at(startOf(entry)));
     const zero = this.#zero ?? clock.at(0);
     const startMs = Math.max(0, Math.round(atMs - zero));
-    const given = this.#given.get(line);
-    if (given?.atMs === atMs && given.startMs === startMs) return given;
-    const endMs = Math.max(startMs, Math.round(clock.endAt(line.endMs) - zero));
-    const spoken = { ...line, key: `${channel}:${line.key}`, run: start, startMs, endMs, channel, atMs };
-    this.#given.set(line, spoken);
-    return spoken;
+    const { shown } = entry;
+    if (shown && entry.over === over && shown.atMs === atMs && shown.startMs === startMs) return atMs;
+    const endMs = Math.max(startMs, Math.round(clock.endAt(endOf(entry)) - zero));
+    entry.shown = spokenLine(lineOf(entry, over), { run, startMs, endMs, channel, atMs });
+    entry.over = over;
+    return atMs;
   }
 
   #inOrder() {
@@ -218,10 +207,30 @@ export class Conversation {
   #voice(channel) {
     let voice = this.#voices.get(channel);
     if (!voice) {
-      voice = { channel, captions: new Captions(), next: { clock: new SoundClock(0), start: Math.max(0, this.#starts) }, runs: [], placed: [], clock: null, version: 0 };
+      voice = { channel, captions: new Captions(`${channel}:`), next: { clock: new SoundClock(0), start: Math.max(0, this.#starts) }, runs: [], placed: [], after: [], clock: null, version: 0 };
       voice.captions.expect(this.#targets);
       this.#voices.set(channel, voice);
     }
     return voice;
   }
+}
+
+/**
+ * @param {Line} line @param {Place & { run: number, startMs: number, endMs: number }} place
+ * @returns {SpokenLine} written out, since what is spread into an object takes more room, and there are thousands
+ */
+function spokenLine(line, { run, startMs, endMs, channel, atMs }) {
+  if (line.kind === 'gap') return { ...line, run, startMs, endMs, channel, atMs };
+  const { kind, key, utterance, language, committed, tail, final, live, translations } = line;
+  return { kind, key, run, utterance, startMs, endMs, language, committed, tail, final, live, translations, channel, atMs };
+}
+
+/** @param {Voice[]} voices @param {number} most of each, the last @returns {Entry[]} in the order of speech */
+function merged(voices, most) {
+  const all = voices.flatMap(({ placed, after }) => {
+    const first = Math.max(0, placed.length - most);
+    return placed.slice(first).map((entry, index) => ({ entry, after: after[first + index] ?? 0 }));
+  });
+  // Sorting is stable: what is equal stays in the order of the channel, and `me` before `them`.
+  return all.sort((a, b) => a.after - b.after).map(({ entry }) => entry);
 }
