@@ -15,8 +15,9 @@ use tokio::time::sleep;
 
 /// How long the network is away.
 const CUT: Duration = Duration::from_secs(10);
-/// How far apart the times of the same utterance may lie in two runs, milliseconds.
-const SAME_TIME_MS: i64 = 100;
+/// How far apart the times of the same utterance may lie in two runs, milliseconds. On a busy machine the browser's fake
+/// microphone itself slips by a tenth or two; sound lost in a cut of ten seconds would be missing by seconds.
+const SAME_TIME_MS: i64 = 1000;
 /// Mistakes of the demo's models in the demo's own words.
 const MOST_MISTAKES: f64 = 0.1;
 

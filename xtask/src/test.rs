@@ -117,6 +117,11 @@ fn page(workspace: &Workspace) -> anyhow::Result<Option<String>> {
     let page = workspace.root.join("web-ui");
     // The page itself needs no package; one file of its tests wants a WebSocket server and leaves itself out.
     packages(workspace, "web-ui", "ws")?;
+    if page.join("node_modules/typescript").exists() {
+        run(workspace.command("npm").args(["run", "--silent", "check"]).current_dir(&page))?;
+    } else {
+        say("the types of the page are NOT checked: `npm ci` in web-ui");
+    }
     run(workspace.command("node").arg("--test").current_dir(&page)).map(|()| None)
 }
 
