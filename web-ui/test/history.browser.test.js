@@ -200,6 +200,38 @@ test('history: search without regard to accents, a jump to the line, files as th
   assert.ok(await page.locator('#open-history').evaluate((button) => button === document.activeElement), 'the focus goes back');
 }));
 
+test('what is found stays where it is while captions come: no second search, no lost place, no lost focus', { skip }, () => scene(async (page) => {
+  await page.evaluate(`(async () => { const store = await world.store.Store.open();
+    for (let n = 1; n < 4; n += 1) await store.keep({ id: 'c' + n, beganMs: world.began - n * 864e5, lastsMs: 1, sources: ['en'], targets: ['es'], lines: 40 },
+      Array.from({ length: 40 }, (_, place) => ({ place, line: world.line(place, 'The tide of day ' + n, 'La marea') })));
+    store.close(); world.reads = 0; const lines = world.store.Store.prototype.lines;
+    world.store.Store.prototype.lines = function (id) { world.reads += 1; return lines.call(this, id); };
+    world.many(30); })()`);
+  await page.locator('#open-history').click();
+  await page.locator('.conversation').nth(3).waitFor();
+  await page.locator('#history-search').fill('tide');
+  await page.getByText('Found: 150').waitFor();
+  // Where the second kept conversation is read, with the focus there.
+  await page.locator('.hits').nth(2).locator('.hit').nth(5).evaluate((hit) => { hit.focus(); hit.scrollIntoView({ block: 'start' }); });
+  const look = () => page.evaluate(`(() => { const hit = document.activeElement;
+    return { focus: hit.className + ' ' + hit.textContent, top: Math.round(hit.getBoundingClientRect().top), reads: world.reads }; })()`);
+  const before = await look();
+  assert.match(before.focus, /^hit .*day 2/);
+  await page.evaluate(`world.said = []; new MutationObserver(() => world.said.push(document.querySelector('.found-count').textContent))
+    .observe(document.querySelector('.found-count'), { childList: true, characterData: true, subtree: true })`);
+  await page.evaluate("world.lines.push(world.line(31, 'One more tide.', 'Una más.')); world.draw()");
+  await page.getByText('Found: 151').waitFor();
+  assert.deepEqual(await look(), before);
+  assert.equal(await page.locator('.hits').first().locator('.hit').last().innerText().then((text) => /One more tide/.test(text)), true);
+  await page.evaluate("world.lines.push(world.line(32, 'Something else.', 'Otra cosa.')); world.draw(); new Promise((done) => setTimeout(done, 1300))");
+  assert.deepEqual(await look(), before);
+  assert.deepEqual(await page.evaluate('world.said'), ['Found: 151'], 'no word of searching');
+  // A line that changes is shown as it is now, and where it leads is where it is.
+  await page.locator('.hits').nth(2).locator('.hit').nth(5).click();
+  await page.locator('#history-lines li.shown').waitFor();
+  assert.match(await page.locator('#history-lines li.shown').innerText(), /day 2/);
+}));
+
 test('nothing is kept unless it is asked for; what is kept is there after a reload, and goes when it should', { skip }, () => scene(async (page, again) => {
   const kept = () => page.evaluate("world.store.Store.open().then(async (store) => { const all = await store.list(); store.close(); return all.map(({ lines, sources, targets }) => ({ lines, sources, targets })); })");
   await page.evaluate('world.many(3); world.history.take(world.lines)');
