@@ -275,6 +275,16 @@ test('nothing is kept unless it is asked for; what is kept is there after a relo
   await until(async () => (await kept()).length === 0);
 }));
 
+test('lines that finish out of order are kept in the order they began', { skip }, () => scene(async (page) => {
+  const order = () => page.evaluate("world.store.Store.open().then(async (store) => { const [first] = await store.list(); const lines = first ? await store.lines(first.id) : []; store.close(); return lines.map(({ committed }) => committed).join(' '); })");
+  await page.locator('#keep').check();
+  await page.evaluate("world.open = { final: false, live: true }; world.lines = [world.line(1, 'a', '', world.open), world.line(2, 'b', ''), world.line(3, 'c', '', world.open), world.line(4, 'd', '')]; world.draw()");
+  await until(async () => (await order()) === 'b d');
+  await page.evaluate("world.lines = ['a', 'b', 'c', 'd'].map((text, index) => world.line(index + 1, text, '')); world.draw()");
+  await until(async () => (await order()).length === 7);
+  assert.equal(await order(), 'a b c d');
+}));
+
 test('the newest two hundred conversations are kept, and the lines of the others go with them', { skip }, () => scene(async (page) => {
   const found = await page.evaluate(`(async () => { const store = await world.store.Store.open('bound');
     for (let n = 0; n < 205; n += 1) await store.keep({ id: 'c' + n, beganMs: (n * 7919) % 205, lastsMs: 1, sources: [], targets: [], lines: 1 }, [{ place: 0, line: world.line(n, 'x', 'y') }]);

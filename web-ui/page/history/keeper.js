@@ -6,7 +6,7 @@
  * @import { Conversation } from './store.js'
  */
 
-import { conversations, finished, languagesOf, placed } from './heard.js';
+import { conversations, finished, inTime, languagesOf, placed } from './heard.js';
 import { Store } from './store.js';
 
 const WRITE_AFTER_MS = 1000;
@@ -75,8 +75,7 @@ export class Keeper {
     const began = this.#sinceMs || Date.now();
     return conversations(this.#all()).map((group, index) => {
       const all = group.filter(finished);
-      const first = all[0];
-      const beganMs = first?.atMs ?? began;
+      const beganMs = inTime(all)[0]?.atMs ?? began;
       const times = placed(all);
       const lastsMs = times.reduce((most, { endMs }) => Math.max(most, endMs), 0) - (times[0]?.startMs ?? 0);
       return { id: `${this.#visit}.${index}`, beganMs, lastsMs, ...languagesOf(all), lines: all.length, all };
