@@ -264,7 +264,7 @@ test('nothing is kept unless it is asked for; what is kept is there after a relo
   await question.getByText('Keep', { exact: true }).click();
   assert.equal((await kept()).length, 2);
   await page.locator('#open-history').click();
-  await page.locator('.remove').click();
+  await page.locator('.remove').last().click();
   await question.getByText('Delete', { exact: true }).click();
   await page.locator('.conversation').nth(1).waitFor({ state: 'detached' });
   assert.deepEqual((await kept()).map((/** @type {{ lines: number }} */ { lines }) => lines), [1]);
@@ -283,6 +283,41 @@ test('lines that finish out of order are kept in the order they began', { skip }
   await page.evaluate("world.lines = ['a', 'b', 'c', 'd'].map((text, index) => world.line(index + 1, text, '')); world.draw()");
   await until(async () => (await order()).length === 7);
   assert.equal(await order(), 'a b c d');
+}));
+
+test('what was said while keeping was off in between is never kept, nor what was deleted', { skip }, () => scene(async (page) => {
+  const kept = () => page.evaluate("world.store.Store.open().then(async (store) => { const all = await store.list(); const lines = await Promise.all(all.map(({ id }) => store.lines(id))); store.close(); return all.map(({ lines: count }, index) => `${count}: ${lines[index].map(({ committed, translations }) => committed + translations.map((each) => each.committed).join('')).join(' ')}`); })");
+  const question = page.locator('dialog.ask');
+  const pass = () => page.evaluate('new Promise((done) => setTimeout(done, 1300))');
+  await page.evaluate("world.say = (n, text, more) => { world.lines = [...world.lines.filter(({ utterance }) => utterance !== n), world.line(n, text, '', more)].sort((a, b) => a.utterance - b.utterance); world.draw(); }; world.open = { final: false, live: true }; world.say(1, 'before')");
+  await page.locator('#keep').check();
+  await until(async () => (await kept())[0] === '1: before');
+  await page.locator('#keep').uncheck();
+  await question.getByText('Keep', { exact: true }).click();
+  await page.evaluate("world.say(2, 'private'); world.say(3, 'half', world.open)");
+  await pass();
+  await page.evaluate("world.say(4, 'secret')");
+  await page.locator('#keep').check();
+  await page.evaluate("world.say(2, 'private', { translations: [{ target: 'es', committed: 'privado', tail: '', final: true, waiting: false }] }); world.say(3, 'half and half'); world.say(5, 'after')");
+  await until(async () => /after/.test((await kept())[0]));
+  assert.deepEqual(await kept(), ['2: before after']);
+
+  // The conversation of this page can be deleted, and nothing brings it back.
+  await page.locator('#open-history').click();
+  await page.locator('.remove').click();
+  await question.getByText('Delete', { exact: true }).click();
+  await page.locator('.remove').waitFor({ state: 'detached' });
+  assert.deepEqual(await kept(), []);
+  assert.ok(await page.getByText('Delete all kept conversations…').isHidden());
+  await page.evaluate("world.say(5, 'after', { translations: [{ target: 'es', committed: 'más tarde', tail: '', final: true, waiting: false }] })");
+  await pass();
+  assert.deepEqual(await kept(), []);
+  await page.evaluate("world.say(6, 'new')");
+  await page.locator('.remove').waitFor();
+  assert.deepEqual(await kept(), ['1: new']);
+  await page.getByText('Delete all kept conversations…').click();
+  await question.getByText('Delete', { exact: true }).click();
+  await until(async () => (await kept()).length === 0);
 }));
 
 test('the newest two hundred conversations are kept, and the lines of the others go with them', { skip }, () => scene(async (page) => {

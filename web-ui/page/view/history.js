@@ -102,9 +102,9 @@ export class HistoryView {
     const keep = this.#options.settings.keepHistory === true;
     if (keep === this.#kept) return;
     this.#kept = keep;
-    if (keep) await this.#keeper.flush();
-    else {
-      const count = await this.#keeper.kept().catch(() => 0);
+    await this.#keeper.flush();
+    if (!keep) {
+      const count = await this.#count();
       // Of several windows the one the reader is at asks.
       if (count > 0 && document.hasFocus() && (await ask(t('history.askOff', { count }), t('history.delete'), t('history.keep')))) await this.#keeper.clear();
     }
@@ -123,18 +123,19 @@ export class HistoryView {
   /** Draws the conversations anew, and the one looked at. */
   async #refresh() {
     if (!this.#parts) return;
-    const present = this.#keeper.present().reverse();
-    /** @type {Entry[]} */
-    const entries = present.map(({ all, ...conversation }, index) => ({ ...conversation, now: index === 0, here: true, kept: false, read: async () => all }));
-    if (entries.length === 0) entries.push({ ...NOTHING, beganMs: Date.now(), read: async () => [] });
-    const past = await this.#keeper.past().catch(() => null);
+    const list = await this.#keeper.list().catch(() => null);
     const parts = this.#parts;
     if (!parts || !this.#list) return;
-    for (const conversation of past ?? []) entries.push({ ...conversation, now: false, here: false, kept: true, read: () => this.#keeper.lines(conversation.id) });
+    const kept = new Map((list ?? []).map((conversation) => [conversation.id, conversation]));
+    const present = this.#keeper.present().reverse();
+    /** @type {Entry[]} */
+    const entries = present.map(({ all, ...conversation }, index) => ({ ...conversation, now: index === 0, here: true, kept: kept.delete(conversation.id), read: async () => all }));
+    if (entries.length === 0) entries.push({ ...NOTHING, beganMs: Date.now(), read: async () => [] });
+    for (const conversation of kept.values()) entries.push({ ...conversation, now: false, here: false, kept: true, read: () => this.#keeper.lines(conversation.id) });
     const chosen = entries.find(({ id }) => id === this.#chosen?.id) ?? entries[0];
     this.#list.draw(entries, chosen?.id ?? '');
-    parts.clear.hidden = !past?.length;
-    parts.hint.textContent = past === null || !this.#works ? t('history.blocked') : t(this.#options.settings.keepHistory ? 'history.kept' : 'history.notKept');
+    parts.clear.hidden = !list?.length;
+    parts.hint.textContent = list === null || !this.#works ? t('history.blocked') : t(this.#options.settings.keepHistory ? 'history.kept' : 'history.notKept');
     if (parts.search.value.trim() !== '') await this.#search(false);
     else if (chosen) await this.#choose(chosen, false);
   }
@@ -246,11 +247,16 @@ export class HistoryView {
   }
 
   async #clear() {
-    const count = await this.#keeper.kept().catch(() => 0);
+    const count = await this.#count();
     if (!(await ask(t('history.askAll', { count }), t('history.delete'), t('history.keep')))) return;
     await this.#keeper.clear().catch(() => this.#tell(false));
     await this.#refresh();
     this.#parts?.search.focus();
+  }
+
+  /** How many conversations are kept. */
+  async #count() {
+    return this.#keeper.list().then(({ length }) => length, () => 0);
   }
 
   /** @param {boolean} works whether conversations can be kept */
