@@ -363,6 +363,30 @@ test('the page itself: what was captioned is taken home as a file', { skip }, as
   await context.close();
 });
 
+test('in Arabic the lines around one that was found stand where it stands, whichever way they are written', { skip }, () => scene(async (page) => {
+  await page.evaluate("document.documentElement.lang = 'ar'; document.documentElement.dir = 'rtl'; world.many(3)");
+  await page.locator('#open-history').click();
+  await page.locator('#history-search').fill('2');
+  await page.locator('.hit').waitFor();
+  const edges = (/** @type {string} */ each) => page.locator(each).first().evaluate((text) => { const range = document.createRange(); range.selectNodeContents(text); const box = text.getBoundingClientRect(); return { words: range.getBoundingClientRect().left, left: box.left + parseFloat(getComputedStyle(text).paddingLeft), right: box.right - parseFloat(getComputedStyle(text).paddingRight) }; });
+  const hit = await edges('.hit .words');
+  for (const each of ['.around.before', '.around.after']) {
+    const near = await edges(await page.locator(`${each} > *`).count() ? `${each} > *` : each);
+    for (const edge of /** @type {const} */ (['words', 'left', 'right'])) assert.ok(Math.abs(near[edge] - hit[edge]) < 4, `${each} ${edge}: ${near[edge]}, the line itself: ${hit[edge]}`);
+  }
+}, 'ar'));
+
+test('a file that cannot be made because the device cannot be read says so', { skip }, () => scene(async (page) => {
+  await page.evaluate(`(async () => { const store = await world.store.Store.open(); await store.keep({ id: 'c', beganMs: 1, lastsMs: 1, sources: ['en'], targets: [], lines: 1 }, [{ place: 0, line: world.line(1, 'x', 'y') }]); store.close(); })()`);
+  await page.locator('#open-history').click();
+  await page.locator('.conversation').nth(1).click();
+  await page.locator('button[data-export="srt"]:enabled').waitFor();
+  await page.evaluate("world.store.Store.prototype.lines = async () => { throw new DOMException('gone') }");
+  await page.locator('button[data-export="srt"]').click();
+  await page.locator('#history .status').getByText('could not be read').waitFor({ timeout: 5000 });
+  assert.deepEqual(await page.evaluate('world.saved'), []);
+}));
+
 test('the dialog speaks the five languages, mirrored in Arabic; nothing spills over its edge, and axe finds nothing', { skip }, async () => {
   for (const language of ['ar', 'es', 'hi', 'zh', 'en']) {
     await scene(async (page) => {

@@ -203,8 +203,11 @@ function marked(text, words) {
 /** The line next to one that was found. @param {HeardLine | undefined} line @param {string} className */
 function around(line, className) {
   if (line?.kind !== 'speech') return [];
-  const text = make('p', `around ${className}`, line.committed.trim());
+  // Indented as the page goes, whichever way the words go.
+  const row = make('p', `around ${className}`);
+  const text = make('span', '', line.committed.trim());
   text.dir = 'auto';
   text.lang = line.language;
-  return [text];
+  row.append(text);
+  return [row];
 }

@@ -217,7 +217,13 @@ export class HistoryView {
     if (!parts || !chosen) return;
     // What became final since the list was drawn belongs to it.
     const present = this.#keeper.present().find(({ id }) => id === chosen.id);
-    const lines = present?.all ?? (await chosen.read());
+    const lines = present?.all ?? (await chosen.read().catch(() => null));
+    if (lines) await this.#save(parts, chosen, lines, format);
+    else parts.status.textContent = t('history.unread');
+  }
+
+  /** @param {ReturnType<typeof skeleton>} parts @param {Entry} chosen @param {readonly HeardLine[]} lines @param {Format} format */
+  async #save(parts, chosen, lines, format) {
     const languages = parts.languages.value.split(' ');
     const { sources } = languagesOf(lines);
     const tags = languages.map((language) => (language === 'source' ? (sources.length === 1 ? (sources[0] ?? '') : '') : language));
