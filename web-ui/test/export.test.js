@@ -146,7 +146,7 @@ test('JSON tells all that is known', () => {
   });
 });
 
-test('finals are taken; a translation still growing is taken as far as it is committed; what was broken off is in JSON alone', () => {
+test('what is finished is taken, also where its session ended before it was final; a translation still growing is taken as far as it is committed', () => {
   const growing = said(3, 9000, 9500, 'Half a', {}, { final: false, live: true, tail: ' word' });
   const cutOff = said(4, 9600, 9900, 'Cut off', {}, { final: false, live: false, tail: ' mid' });
   const waiting = said(5, 10_000, 11_000, 'New words.', { es: 'Palabras' });
@@ -154,7 +154,9 @@ test('finals are taken; a translation still growing is taken as far as it is com
   const silent = said(6, 12_000, 12_500, '');
   assert.deepEqual([growing, cutOff, waiting, silent, gap(0, 1)].map(finished), [false, true, true, false, true]);
   const lines = [growing, cutOff, waiting, silent];
-  assert.deepEqual(readSrt(FORMATS.srt.write(lines, wanted(['source', 'es']))).map(({ rows }) => rows), [['New words.', 'Palabras']]);
+  assert.deepEqual(readSrt(FORMATS.srt.write(lines, wanted(['source', 'es']))).map(({ rows }) => rows), [['Cut off'], ['New words.', 'Palabras']]);
+  assert.deepEqual(readVtt(FORMATS.vtt.write(lines, wanted(['source']))).cues.map(({ rows }) => rows), [['Cut off'], ['New words.']]);
+  assert.match(FORMATS.txt.write(lines, wanted(['source'])), /^\[0:09\] Cut off\n/);
   assert.deepEqual(JSON.parse(FORMATS.json.write(lines, wanted(['source']))).lines.map((/** @type {any} */ { text, final }) => [text, final]), [['Cut off', false], ['New words.', true]]);
 });
 
@@ -281,6 +283,12 @@ test('sessions lie on one clock: by the time of day where it is known, one after
 test('a conversation after another begins at zero', () => {
   const later = [said(1, 7_200_000, 7_201_000, 'a', {}, { atMs: BEGAN }), said(2, 7_202_000, 7_203_000, 'b', {}, { atMs: BEGAN + 2000 })];
   assert.deepEqual(placed(later).map(({ startMs, endMs }) => [startMs, endMs]), [[0, 1000], [2000, 3000]]);
+});
+
+test('a line that began early and finished late lies where it began', () => {
+  const lines = [said(3, 7_203_000, 7_205_000, 'c', {}, { atMs: BEGAN + 3000 }), said(1, 7_200_000, 7_202_000, 'a', {}, { atMs: BEGAN }), said(2, 7_202_000, 7_203_000, 'b', {}, { atMs: BEGAN + 2000 })];
+  assert.deepEqual(placed(lines).map(({ line, startMs }) => [line.kind === 'speech' && line.committed, startMs]), [['a', 0], ['b', 2000], ['c', 3000]]);
+  assert.match(FORMATS.srt.write(lines, wanted(['source'])), /^1\n00:00:00,000 --> 00:00:02,000\na\n/);
 });
 
 test('half an hour of silence parts two conversations', () => {

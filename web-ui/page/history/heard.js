@@ -58,11 +58,25 @@ export function placed(lines) {
   return all.sort((a, b) => a.startMs - b.startMs);
 }
 
-/** @param {readonly HeardLine[]} lines @returns {number} Unix milliseconds at which their clock begins */
+/**
+ * The list's own order says nothing here: a line that began early may have finished late.
+ * @param {readonly HeardLine[]} lines
+ * @returns {number} Unix milliseconds at which their clock begins
+ */
 function originOf(lines) {
-  const first = lines[0];
+  const first = inTime(lines)[0];
   if (first?.atMs !== undefined && first.startMs > APART_MS) return first.atMs;
   return lines.reduce((least, { atMs, startMs }) => Math.min(least, (atMs ?? Infinity) - startMs), Infinity);
+}
+
+/**
+ * Lines in the order they began; as they were where that is not known of all.
+ * @param {readonly HeardLine[]} lines
+ * @returns {HeardLine[]}
+ */
+export function inTime(lines) {
+  if (lines.some(({ atMs }) => atMs === undefined)) return [...lines];
+  return [...lines].sort((a, b) => (a.atMs ?? 0) - (b.atMs ?? 0));
 }
 
 /**

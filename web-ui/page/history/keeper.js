@@ -6,7 +6,7 @@
  * @import { Conversation } from './store.js'
  */
 
-import { conversations, finished, languagesOf, placed } from './heard.js';
+import { conversations, finished, inTime, languagesOf, placed } from './heard.js';
 import { Store } from './store.js';
 
 const WRITE_AFTER_MS = 1000;
@@ -33,6 +33,11 @@ export class Keeper {
   #old = new Map();
   /** @type {Map<string, number>} of the lines written, what they were like */
   #written = new Map();
+  /** Keys of lines that are not to be kept: said while keeping was off in between, or deleted. @type {Set<string>} */
+  #leftOut = new Set();
+  /** Whether lines were kept when somebody last looked, and ever. */
+  #keeping;
+  #keptOnce;
   /** What the lines were like together when somebody was last told. */
   #told = 0;
   /** @type {Promise<Store> | null} */
@@ -48,6 +53,7 @@ export class Keeper {
   /** @param {KeeperOptions} options */
   constructor(options) {
     this.#options = options;
+    this.#keeping = this.#keptOnce = options.settings.keepHistory === true;
     const now = () => void this.flush();
     globalThis.addEventListener('pagehide', now);
     document.addEventListener('visibilitychange', () => document.hidden && now());
@@ -58,16 +64,31 @@ export class Keeper {
     this.#timer ??= setTimeout(() => void this.flush(), WRITE_AFTER_MS);
   }
 
-  /** Writes what is unwritten. @returns {Promise<void>} once it is on the device, or cannot be */
+  /**
+   * Writes what is unwritten. To be called whenever keeping is switched on or off, too.
+   * @returns {Promise<void>} once it is on the device, or cannot be
+   */
   flush() {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#holdOld();
+    this.#switch();
     const state = this.#all().reduce((sum, line) => sum + stampOf(line), 0);
     if (state !== this.#told) this.#options.changed?.();
     this.#told = state;
-    if (this.#options.settings.keepHistory) this.#writing = this.#writing.then(() => this.#write());
+    if (this.#keeping) this.#writing = this.#writing.then(() => this.#write());
     return this.#writing;
+  }
+
+  /**
+   * Whoever switches keeping on for the first time wants what is on the page; whoever had it off in between does not want
+   * what was said, or begun, meanwhile.
+   */
+  #switch() {
+    const keep = this.#options.settings.keepHistory === true;
+    if (keep && !this.#keeping && this.#keptOnce) for (const { key } of this.#all()) if (!this.#written.has(key)) this.#leftOut.add(key);
+    this.#keeping = keep;
+    this.#keptOnce ||= keep;
   }
 
   /** @returns {Present[]} the newest last; only lines that can no longer change */
@@ -75,18 +96,13 @@ export class Keeper {
     const began = this.#sinceMs || Date.now();
     return conversations(this.#all()).map((group, index) => {
       const all = group.filter(finished);
-      const first = all[0];
-      const beganMs = first?.atMs ?? began;
-      const times = placed(all);
-      const lastsMs = times.reduce((most, { endMs }) => Math.max(most, endMs), 0) - (times[0]?.startMs ?? 0);
-      return { id: `${this.#visit}.${index}`, beganMs, lastsMs, ...languagesOf(all), lines: all.length, all };
+      return { ...described(`${this.#visit}.${index}`, all, began), all };
     });
   }
 
-  /** @returns {Promise<Conversation[]>} those kept before this page or by others, newest first */
-  async past() {
-    const mine = new Set(this.present().map(({ id }) => id));
-    return (await (await this.#opened()).list()).filter(({ id }) => !mine.has(id));
+  /** @returns {Promise<Conversation[]>} those on the device, this page's among them, newest first */
+  async list() {
+    return (await this.#opened()).list();
   }
 
   /** @param {string} id @returns {Promise<HeardLine[]>} */
@@ -94,21 +110,26 @@ export class Keeper {
     return (await this.#opened()).lines(id);
   }
 
-  /** @param {string} id */
+  /** Deletes one; of a conversation of this page only what comes from now on is kept again. @param {string} id */
   async remove(id) {
+    this.#leave(this.present().find((each) => each.id === id)?.all ?? []);
+    await this.#writing;
     await (await this.#opened()).remove(id);
   }
 
   /** Deletes all that is kept. What is on the page stays there, and only what comes from now on is kept again. */
   async clear() {
+    this.#leave(this.#all().filter(finished));
     await this.#writing;
-    for (const line of this.#all()) if (finished(line)) this.#written.set(line.key, stampOf(line));
     await (await this.#opened()).clear();
   }
 
-  /** @returns {Promise<number>} how many conversations are kept, this page's among them */
-  async kept() {
-    return (await (await this.#opened()).list()).length;
+  /** @param {readonly HeardLine[]} lines */
+  #leave(lines) {
+    for (const { key } of lines) {
+      this.#leftOut.add(key);
+      this.#written.delete(key);
+    }
   }
 
   #opened() {
@@ -139,13 +160,18 @@ export class Keeper {
   async #write() {
     try {
       const store = await this.#opened();
-      for (const { all, ...conversation } of this.present()) {
+      let fresh = false;
+      for (const { id, beganMs, all: said } of this.present()) {
+        const all = said.filter(({ key }) => !this.#leftOut.has(key));
         const changed = all.map((line, place) => ({ place, line })).filter(({ line }) => this.#written.get(line.key) !== stampOf(line));
         if (changed.length === 0) continue;
         const plain = changed.map(({ place, line }) => ({ place, line: structuredClone(line) }));
-        await store.keep(conversation, plain);
-        for (const { line } of plain) this.#written.set(line.key, stampOf(line));
+        fresh ||= all.every(({ key }) => !this.#written.has(key));
+        await store.keep(described(id, all, beganMs), plain);
+        for (const { line } of plain) if (!this.#leftOut.has(line.key)) this.#written.set(line.key, stampOf(line));
       }
+      // It can be deleted from now on.
+      if (fresh) this.#options.changed?.();
       this.#tell(true);
     } catch {
       // Blocked, full or closed; the next line tries again.
@@ -160,6 +186,13 @@ export class Keeper {
     this.#works = works;
     this.#options.told?.(works);
   }
+}
+
+/** @param {string} id @param {readonly HeardLine[]} all @param {number} began for lines that do not say when they were said @returns {Conversation} */
+function described(id, all, began) {
+  const times = placed(all);
+  const lastsMs = times.reduce((most, { endMs }) => Math.max(most, endMs), 0) - (times[0]?.startMs ?? 0);
+  return { id, beganMs: inTime(all)[0]?.atMs ?? began, lastsMs, ...languagesOf(all), lines: all.length };
 }
 
 /** Another number for another text: committed text only grows, and what is final stays. @param {HeardLine} line */

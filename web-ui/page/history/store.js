@@ -4,6 +4,8 @@
  * @import { HeardLine } from './heard.js'
  */
 
+import { inTime } from './heard.js';
+
 const NAME = 'subtide.history';
 const VERSION = 1;
 /** The oldest conversations go when there are more. */
@@ -48,7 +50,8 @@ export class Store {
   async lines(id) {
     /** @type {{ place: number, line: HeardLine }[]} */
     const all = await answer(this.db.transaction('lines').objectStore('lines').getAll(linesOf(id)));
-    return all.sort((a, b) => a.place - b.place).map(({ line }) => line);
+    // A place is that of when the line was written; one that began before it may have come later.
+    return inTime(all.sort((a, b) => a.place - b.place).map(({ line }) => line));
   }
 
   /**

@@ -58,28 +58,56 @@ export class HistoryLines {
     item?.focus();
   }
 
-  /** @param {readonly Found[]} groups @param {readonly string[]} words */
-  hits(groups, words) {
-    this.#items.clear();
-    const drawn = groups.flatMap(({ entry, lines, hits }) => {
-      const times = new Map(placed(lines).map(({ line, startMs }) => [line.key, startMs]));
-      const labels = twoHeard(lines);
-      const list = make('ol', 'hits');
-      for (const index of hits) {
-        const line = lines[index];
-        if (!line) continue;
-        const item = make('li');
-        const go = make('button', 'hit');
-        go.type = 'button';
-        go.addEventListener('click', () => this.#jump(entry, line.key));
-        go.append(...textsOf(line, times.get(line.key) ?? 0, labels, words));
-        item.append(...around(lines[index - 1], 'before'), go, ...around(lines[index + 1], 'after'));
-        list.append(item);
-      }
-      return [make('h3', '', entry.now ? t('history.now') : titleOf(new Date(entry.beganMs))), list];
+  /**
+   * @param {readonly Found[]} groups @param {readonly string[]} words
+   * @param {boolean} fresh whether to begin at the beginning; otherwise what is there already stays, and stays where it is
+   */
+  hits(groups, words, fresh) {
+    if (fresh) this.#items.clear();
+    const held = fresh ? null : anchor(this.#pane);
+    const kept = fresh ? new Map() : this.#items;
+    this.#items = new Map();
+    const drawn = groups.flatMap((group) => this.#group(group, words, kept));
+    arrange(this.#pane, drawn);
+    if (fresh) this.#pane.scrollTop = 0;
+    else if (held?.item.isConnected) this.#pane.scrollTop += held.item.getBoundingClientRect().top - held.top;
+  }
+
+  /** @param {Found} group @param {readonly string[]} words @param {Map<string, { state: string, item: HTMLElement }>} kept @returns {HTMLElement[]} */
+  #group({ entry, lines, hits }, words, kept) {
+    const times = new Map(placed(lines).map(({ line, startMs }) => [line.key, startMs]));
+    const labels = twoHeard(lines);
+    const found = hits.flatMap((index) => {
+      const line = lines[index];
+      if (!line) return [];
+      const name = `${entry.id}\n${line.key}`;
+      const startMs = times.get(line.key) ?? 0;
+      const next = [lines[index - 1], line, lines[index + 1]];
+      const state = JSON.stringify([startMs, labels, words, next.map((each) => each?.kind === 'speech' && [each.committed, each.translations.map(({ committed }) => committed)])]);
+      const before = kept.get(name);
+      const item = before?.state === state ? before.item : this.#hit(entry, next, startMs, labels, words);
+      this.#items.set(name, { state, item });
+      return [item];
     });
-    this.#pane.replaceChildren(...drawn);
-    this.#pane.scrollTop = 0;
+    const title = entry.now ? t('history.now') : titleOf(new Date(entry.beganMs));
+    const heading = kept.get(`${entry.id}\nheading`)?.item ?? make('h3');
+    if (heading.textContent !== title) heading.textContent = title;
+    const list = kept.get(`${entry.id}\nlist`)?.item ?? make('ol', 'hits');
+    this.#items.set(`${entry.id}\nheading`, { state: '', item: heading }).set(`${entry.id}\nlist`, { state: '', item: list });
+    arrange(list, found);
+    return [heading, list];
+  }
+
+  /** @param {Entry} entry @param {(HeardLine | undefined)[]} lines before, found, after @param {number} startMs @param {boolean} labels @param {readonly string[]} words */
+  #hit(entry, [before, line, after], startMs, labels, words) {
+    const item = make('li');
+    if (!line) return item;
+    const go = make('button', 'hit');
+    go.type = 'button';
+    go.addEventListener('click', () => this.#jump(entry, line.key));
+    go.append(...textsOf(line, startMs, labels, words));
+    item.append(...around(before, 'before'), go, ...around(after, 'after'));
+    return item;
   }
 
   /** Draws the lines from the first shown on; those that are as they were stay. */
@@ -99,16 +127,7 @@ export class HistoryLines {
     }
     this.#items = items;
     const held = this.#pane.querySelector('ol.read') ?? list;
-    let after = held.firstChild;
-    for (const { item } of items.values()) {
-      if (item === after) after = item.nextSibling;
-      else held.insertBefore(item, after);
-    }
-    while (after) {
-      const next = after.nextSibling;
-      after.remove();
-      after = next;
-    }
+    arrange(held, [...items.values()].map(({ item }) => item));
     const earlier = this.#turn('history.earlier', this.#from > 0, -PAGE);
     const later = this.#turn('history.later', this.#from + PAGE < this.#lines.length, PAGE);
     for (const child of [...this.#pane.children]) if (child !== held) child.remove();
@@ -130,6 +149,24 @@ export class HistoryLines {
     });
     return [button];
   }
+}
+
+/** Makes these the children; those in their place already are not touched, so that the focus stays. @param {Element} parent @param {readonly HTMLElement[]} items */
+function arrange(parent, items) {
+  const wanted = new Set(/** @type {readonly Element[]} */ (items));
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let after = parent.firstChild;
+  for (const item of items) {
+    if (item === after) after = item.nextSibling;
+    else parent.insertBefore(item, after);
+  }
+}
+
+/** What is at the top of what a reader sees. @param {HTMLElement} pane */
+function anchor(pane) {
+  const edge = pane.getBoundingClientRect().top;
+  const item = [...pane.querySelectorAll('li')].find((each) => each.getBoundingClientRect().bottom > edge);
+  return item && pane.scrollTop > 0 ? { item, top: item.getBoundingClientRect().top } : null;
 }
 
 /** @param {HeardLine} line @param {number} startMs @param {boolean} labels @param {readonly string[]} words to mark @returns {HTMLElement[]} */
@@ -166,8 +203,11 @@ function marked(text, words) {
 /** The line next to one that was found. @param {HeardLine | undefined} line @param {string} className */
 function around(line, className) {
   if (line?.kind !== 'speech') return [];
-  const text = make('p', `around ${className}`, line.committed.trim());
+  // Indented as the page goes, whichever way the words go.
+  const row = make('p', `around ${className}`);
+  const text = make('span', '', line.committed.trim());
   text.dir = 'auto';
   text.lang = line.language;
-  return [text];
+  row.append(text);
+  return [row];
 }

@@ -11,8 +11,8 @@ import { spoken, t } from '../words/t.js';
 import { make } from './dom.js';
 
 /**
- * @typedef {Conversation & { now: boolean, kept: boolean, read: () => Promise<HeardLine[]> }} Entry `now`: what the
- *   page shows at present; `kept`: from before, and can be deleted.
+ * @typedef {Conversation & { now: boolean, here: boolean, kept: boolean, read: () => Promise<HeardLine[]> }} Entry `now`:
+ *   what the page shows at present; `here`: of this page, as `now` is; `kept`: on the device, and can be deleted.
  */
 
 /** @param {Date} began @returns {string} the day and time in the reader's language */

@@ -6,6 +6,7 @@
  * @import { Format } from '../history/export/formats.js'
  * @import { HeardLine } from '../history/heard.js'
  * @import { Entry } from './history-list.js'
+ * @import { Searched } from './history-search.js'
  */
 
 import { FORMATS, fileName } from '../history/export/formats.js';
@@ -49,6 +50,8 @@ export class HistoryView {
   #typing;
   /** Counts what was asked for, so that a late answer is known to be late. */
   #asked = 0;
+  /** What the search in the pane found so far; null where the pane shows no search. @type {{ words: string, known: Map<string, Searched>, done: boolean } | null} */
+  #found = null;
   #works = true;
   #kept;
 
@@ -99,9 +102,9 @@ export class HistoryView {
     const keep = this.#options.settings.keepHistory === true;
     if (keep === this.#kept) return;
     this.#kept = keep;
-    if (keep) await this.#keeper.flush();
-    else {
-      const count = await this.#keeper.kept().catch(() => 0);
+    await this.#keeper.flush();
+    if (!keep) {
+      const count = await this.#count();
       // Of several windows the one the reader is at asks.
       if (count > 0 && document.hasFocus() && (await ask(t('history.askOff', { count }), t('history.delete'), t('history.keep')))) await this.#keeper.clear();
     }
@@ -113,26 +116,27 @@ export class HistoryView {
     if (this.#dialog.open) return;
     clearTimeout(this.#typing);
     this.#asked += 1;
-    this.#parts = this.#list = this.#pane = this.#chosen = null;
+    this.#parts = this.#list = this.#pane = this.#chosen = this.#found = null;
     this.#dialog.replaceChildren();
   }
 
   /** Draws the conversations anew, and the one looked at. */
   async #refresh() {
     if (!this.#parts) return;
-    const present = this.#keeper.present().reverse();
-    /** @type {Entry[]} */
-    const entries = present.map(({ all, ...conversation }, index) => ({ ...conversation, now: index === 0, kept: false, read: async () => all }));
-    if (entries.length === 0) entries.push({ ...NOTHING, beganMs: Date.now(), read: async () => [] });
-    const past = await this.#keeper.past().catch(() => null);
+    const list = await this.#keeper.list().catch(() => null);
     const parts = this.#parts;
     if (!parts || !this.#list) return;
-    for (const conversation of past ?? []) entries.push({ ...conversation, now: false, kept: true, read: () => this.#keeper.lines(conversation.id) });
+    const kept = new Map((list ?? []).map((conversation) => [conversation.id, conversation]));
+    const present = this.#keeper.present().reverse();
+    /** @type {Entry[]} */
+    const entries = present.map(({ all, ...conversation }, index) => ({ ...conversation, now: index === 0, here: true, kept: kept.delete(conversation.id), read: async () => all }));
+    if (entries.length === 0) entries.push({ ...NOTHING, beganMs: Date.now(), read: async () => [] });
+    for (const conversation of kept.values()) entries.push({ ...conversation, now: false, here: false, kept: true, read: () => this.#keeper.lines(conversation.id) });
     const chosen = entries.find(({ id }) => id === this.#chosen?.id) ?? entries[0];
     this.#list.draw(entries, chosen?.id ?? '');
-    parts.clear.hidden = !past?.length;
-    parts.hint.textContent = past === null || !this.#works ? t('history.blocked') : t(this.#options.settings.keepHistory ? 'history.kept' : 'history.notKept');
-    if (parts.search.value.trim() !== '') await this.#search();
+    parts.clear.hidden = !list?.length;
+    parts.hint.textContent = list === null || !this.#works ? t('history.blocked') : t(this.#options.settings.keepHistory ? 'history.kept' : 'history.notKept');
+    if (parts.search.value.trim() !== '') await this.#search(false);
     else if (chosen) await this.#choose(chosen, false);
   }
 
@@ -146,6 +150,7 @@ export class HistoryView {
     this.#list?.mark(entry.id);
     if (fresh) this.#parts.search.value = '';
     this.#parts.found.textContent = lines === null ? t('history.unread') : '';
+    this.#found = null;
     this.#pane?.show(entry, lines ?? [], fresh);
     this.#offer(lines ?? []);
   }
@@ -165,7 +170,8 @@ export class HistoryView {
     for (const button of formats) button.disabled = lines.length === 0;
   }
 
-  async #search() {
+  /** @param {boolean} [fresh] whether the reader asked; otherwise lines came, and what was found is brought up to them */
+  async #search(fresh = true) {
     const parts = this.#parts;
     if (!parts) return;
     const words = wordsOf(parts.search.value);
@@ -173,18 +179,27 @@ export class HistoryView {
       if (this.#chosen) await this.#choose(this.#chosen, false);
       return;
     }
+    // One that is under way looks at the new lines once it is through; one for other words is about to begin.
+    if (!fresh && this.#found && (!this.#found.done || this.#found.words !== words.join(' '))) return;
     this.#asked += 1;
     const asked = this.#asked;
-    parts.found.textContent = t('history.searching');
-    const found = await searchAll(this.#list?.entries ?? [], words, () => asked === this.#asked);
+    const search = !fresh && this.#found ? this.#found : { words: words.join(' '), known: new Map(), done: false };
+    const first = !search.done;
+    this.#found = search;
+    if (first) say(parts.found, t('history.searching'));
+    const found = await searchAll(this.#list?.entries ?? [], words, () => asked === this.#asked, search.known);
     if (!found || asked !== this.#asked) return;
-    this.#pane?.hits(found.groups, words);
+    search.done = true;
+    this.#pane?.hits(found.groups, words, first);
     const count = found.groups.reduce((sum, { hits }) => sum + hits.length, 0);
-    parts.found.textContent = count === 0 ? t('history.none') : t(found.more ? 'history.foundMore' : 'history.found', { count });
+    say(parts.found, count === 0 ? t('history.none') : t(found.more ? 'history.foundMore' : 'history.found', { count }));
+    // What came meanwhile.
+    if (first) void this.#search(false);
   }
 
-  /** To a line that was found. @param {Entry} entry @param {string} key */
-  async #jump(entry, key) {
+  /** To a line that was found. @param {Entry} found @param {string} key */
+  async #jump(found, key) {
+    const entry = this.#list?.entries.find(({ id }) => id === found.id) ?? found;
     if (entry.now && this.#options.show?.(key)) {
       this.#dialog.close();
       // The page may have been scrolled to the newest line while the dialog was in front of it.
@@ -202,7 +217,13 @@ export class HistoryView {
     if (!parts || !chosen) return;
     // What became final since the list was drawn belongs to it.
     const present = this.#keeper.present().find(({ id }) => id === chosen.id);
-    const lines = present?.all ?? (await chosen.read());
+    const lines = present?.all ?? (await chosen.read().catch(() => null));
+    if (lines) await this.#save(parts, chosen, lines, format);
+    else parts.status.textContent = t('history.unread');
+  }
+
+  /** @param {ReturnType<typeof skeleton>} parts @param {Entry} chosen @param {readonly HeardLine[]} lines @param {Format} format */
+  async #save(parts, chosen, lines, format) {
     const languages = parts.languages.value.split(' ');
     const { sources } = languagesOf(lines);
     const tags = languages.map((language) => (language === 'source' ? (sources.length === 1 ? (sources[0] ?? '') : '') : language));
@@ -232,11 +253,16 @@ export class HistoryView {
   }
 
   async #clear() {
-    const count = await this.#keeper.kept().catch(() => 0);
+    const count = await this.#count();
     if (!(await ask(t('history.askAll', { count }), t('history.delete'), t('history.keep')))) return;
     await this.#keeper.clear().catch(() => this.#tell(false));
     await this.#refresh();
     this.#parts?.search.focus();
+  }
+
+  /** How many conversations are kept. */
+  async #count() {
+    return this.#keeper.list().then(({ length }) => length, () => 0);
   }
 
   /** @param {boolean} works whether conversations can be kept */
@@ -246,5 +272,10 @@ export class HistoryView {
   }
 }
 
+/** Says nothing twice to those who hear the page. @param {HTMLElement} status @param {string} text */
+function say(status, text) {
+  if (status.textContent !== text) status.textContent = text;
+}
+
 /** A conversation that did not begin. */
-const NOTHING = { id: '', lastsMs: 0, sources: [], targets: [], lines: 0, now: true, kept: false };
+const NOTHING = { id: '', lastsMs: 0, sources: [], targets: [], lines: 0, now: true, here: true, kept: false };

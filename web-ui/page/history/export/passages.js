@@ -6,7 +6,7 @@
  * @import { HeardGap, HeardLine, HeardSpeech } from '../heard.js'
  */
 
-import { placed, twoHeard } from '../heard.js';
+import { finished, placed, twoHeard } from '../heard.js';
 import { cut, evenUp, tidy, width } from './cut.js';
 
 /** Shown so long where no length is known, milliseconds. */
@@ -42,7 +42,8 @@ const NO_LENGTH_MS = 1000;
  */
 
 /**
- * Finals, and what a translation of one has committed so far. A line that was broken off is told by its gap.
+ * Finished lines, and what a translation of one has committed so far: also of a line whose session ended before it was
+ * final, which makes no gap unless the session was lost.
  * @param {readonly HeardLine[]} lines
  * @param {readonly string[]} languages
  * @returns {(Passage | Missing)[]} in the order they began
@@ -51,7 +52,7 @@ export function passages(lines, languages) {
   const labels = twoHeard(lines.filter((line) => line.kind === 'speech'));
   /** @type {(Passage | Missing)[]} */
   const found = [];
-  for (const { line, startMs, endMs } of placed(lines.filter((each) => each.kind === 'gap' || each.final))) {
+  for (const { line, startMs, endMs } of placed(lines.filter(finished))) {
     if (line.kind === 'gap') {
       found.push({ kind: 'gap', startMs, endMs, gap: line });
       continue;
