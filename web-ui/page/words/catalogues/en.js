@@ -93,6 +93,8 @@ export default {
   'page.closed.too_slow.todo': 'More than two minutes of speech was waiting to be sent, and that part is lost. Find a better connection, then press Start.',
   'page.closed.silent': 'The server did not answer in time',
   'page.closed.silent.todo': 'It may be starting up or overloaded. Try again in a minute.',
+  'page.closed.no_local': 'Captions cannot be made on this machine',
+  'page.closed.no_local.todo': 'Choose another folder with models in the settings under “This program”, or let the captions come from a server, then press Start again.',
   'page.closed.code': 'close code {code}',
   'page.signedOut': 'Your sign-in has ended',
   'page.signedOut.todo': 'Sign in again to go on; these captions stay here until you leave the page.',

@@ -93,6 +93,8 @@ export default {
   'page.closed.too_slow.todo': 'Había más de dos minutos de voz por enviar y esa parte se ha perdido. Busca una conexión mejor y pulsa Empezar.',
   'page.closed.silent': 'El servidor no respondió a tiempo',
   'page.closed.silent.todo': 'Puede que esté arrancando o sobrecargado. Vuelve a intentarlo dentro de un minuto.',
+  'page.closed.no_local': 'No se pueden hacer subtítulos en este equipo',
+  'page.closed.no_local.todo': 'Elige otra carpeta con modelos en los ajustes, en «Este programa», o haz que los subtítulos vengan de un servidor, y vuelve a pulsar Empezar.',
   'page.closed.code': 'código de cierre {code}',
   'page.signedOut': 'Tu sesión ha terminado',
   'page.signedOut.todo': 'Inicia sesión de nuevo para continuar; estos subtítulos se quedan aquí hasta que salgas de la página.',

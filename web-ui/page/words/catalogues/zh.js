@@ -93,6 +93,8 @@ export default {
   'page.closed.too_slow.todo': '有超过两分钟的语音等待发送，那一部分已经丢失。请换一个更好的连接，然后按“开始”。',
   'page.closed.silent': '服务器没有及时响应',
   'page.closed.silent.todo': '它可能正在启动或负载过高。请一分钟后重试。',
+  'page.closed.no_local': '无法在本机生成字幕',
+  'page.closed.no_local.todo': '请在设置的“本程序”中选择其他模型文件夹，或改用服务器的字幕，然后再按“开始”。',
   'page.closed.code': '关闭代码 {code}',
   'page.signedOut': '您的登录已结束',
   'page.signedOut.todo': '请重新登录以继续；在您离开页面之前，这些字幕会留在这里。',
