@@ -24,6 +24,7 @@
  * @property {string} tail
  * @property {boolean} final
  * @property {boolean} live Whether more may still come for the source text.
+ * @property {boolean} [translating] Whether more may still come for its translations; missing: no.
  * @property {TranslationLine[]} translations Sorted by target.
  *
  * @typedef {object} GapLine Speech that got no caption.
@@ -70,7 +71,8 @@ export function speechLine(key, utterance, over) {
   const done = over || utterance.lost;
   const live = !done && !caption?.final;
   const silent = caption?.final === true && caption.committed === '' && caption.tail === '';
-  const translations = translationLines(utterance, !done && !silent);
+  const translating = !done && !silent;
+  const translations = translationLines(utterance, translating);
   const empty = !caption || (caption.committed === '' && caption.tail === '');
   if (empty && !live && translations.every((translation) => translation.waiting)) return null;
   return {
@@ -85,6 +87,7 @@ export function speechLine(key, utterance, over) {
     tail: caption?.tail ?? '',
     final: caption?.final ?? false,
     live,
+    translating,
     translations,
   };
 }
