@@ -284,6 +284,7 @@ export default {
   'settings.desktop.model.about': 'فارغ: النماذج التجريبية الصغيرة المرفقة.',
   'settings.desktop.local.about': 'لا شيء يغادر هذا الجهاز: يُتعرَّف على الكلام ويُترجَم هنا.',
   'settings.desktop.shortcuts': 'مفاتيح تعمل في كل البرامج',
+  'settings.desktop.shortcuts.about': 'مفتاح المسح للخلف (Backspace) يزيل الاختصار.',
   'settings.desktop.shortcut.toggle': 'البدء والإيقاف',
   'settings.desktop.shortcut.overlay': 'إظهار النافذة العائمة أو إخفاؤها',
   'settings.desktop.shortcut.through': 'مرور النقرات عبر النافذة العائمة',

@@ -284,6 +284,7 @@ export default {
   'settings.desktop.model.about': 'Empty: the small demo models that came along.',
   'settings.desktop.local.about': 'Nothing leaves this machine: speech is recognised and translated here.',
   'settings.desktop.shortcuts': 'Keys that work in every program',
+  'settings.desktop.shortcuts.about': 'Backspace takes a shortcut away.',
   'settings.desktop.shortcut.toggle': 'Start and stop',
   'settings.desktop.shortcut.overlay': 'Show or hide the overlay',
   'settings.desktop.shortcut.through': 'Clicks pass through the overlay',

@@ -284,6 +284,7 @@ export default {
   'settings.desktop.model.about': 'Vacía: los pequeños modelos de demostración incluidos.',
   'settings.desktop.local.about': 'Nada sale de este equipo: la voz se reconoce y se traduce aquí.',
   'settings.desktop.shortcuts': 'Teclas que funcionan en todos los programas',
+  'settings.desktop.shortcuts.about': 'La tecla Retroceso quita un atajo.',
   'settings.desktop.shortcut.toggle': 'Empezar y parar',
   'settings.desktop.shortcut.overlay': 'Mostrar u ocultar la superposición',
   'settings.desktop.shortcut.through': 'Los clics atraviesan la superposición',

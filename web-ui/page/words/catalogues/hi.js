@@ -284,6 +284,7 @@ export default {
   'settings.desktop.model.about': 'ख़ाली: साथ आए छोटे डेमो मॉडल।',
   'settings.desktop.local.about': 'इस मशीन से कुछ बाहर नहीं जाता: बोली यहीं पहचानी और अनूदित होती है।',
   'settings.desktop.shortcuts': 'हर प्रोग्राम में चलने वाली कुंजियाँ',
+  'settings.desktop.shortcuts.about': 'Backspace दबाने से शॉर्टकट हट जाता है।',
   'settings.desktop.shortcut.toggle': 'शुरू करें और रोकें',
   'settings.desktop.shortcut.overlay': 'ओवरले दिखाएँ या छिपाएँ',
   'settings.desktop.shortcut.through': 'क्लिक ओवरले के पार जाएँ',

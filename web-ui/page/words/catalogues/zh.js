@@ -284,6 +284,7 @@ export default {
   'settings.desktop.model.about': '留空：使用随附的小型演示模型。',
   'settings.desktop.local.about': '任何内容都不会离开本机：语音在这里识别和翻译。',
   'settings.desktop.shortcuts': '在所有程序中都有效的按键',
+  'settings.desktop.shortcuts.about': '按退格键可清除快捷键。',
   'settings.desktop.shortcut.toggle': '开始和停止',
   'settings.desktop.shortcut.overlay': '显示或隐藏悬浮字幕',
   'settings.desktop.shortcut.through': '点击穿过悬浮字幕',
