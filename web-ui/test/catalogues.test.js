@@ -71,6 +71,12 @@ test('the page has no words of its own in the HTML', async () => {
   assert.deepEqual(body.split(/\s+/).filter(Boolean), ['Subtide', '–', '–', 'A', 'A'], 'say it with data-t');
 });
 
+test('without JavaScript the page on privacy says in English what the catalogue says', async () => {
+  const { text = '' } = (await sources()).find(({ file }) => file === join('privacy', 'index.html')) ?? {};
+  const said = [...text.matchAll(/<(\w+)[^>]* data-t="([^"]+)">([^<]*)<\/\1>/g)].map(([, , key = '', words]) => [key, words]);
+  assert.deepEqual(Object.fromEntries(said), Object.fromEntries(Object.entries(english).filter(([key]) => key.startsWith('privacy.'))));
+});
+
 test('the language is the one chosen, or the first of the reader’s that there is', () => {
   speak('auto', ['fr-FR', 'ar-EG', 'en']);
   assert.deepEqual([spoken(), direction()], ['ar', 'rtl']);

@@ -46,5 +46,7 @@ test('keys pressed together are named as the desktop client names them', () => {
   assert.equal(shortcutOf({ ...none, code: 'Digit1', metaKey: true, shiftKey: true }), 'Shift+Super+1');
   for (const code of ['KeyC', 'Tab', 'Escape']) assert.equal(shortcutOf({ ...none, code }), null);
   assert.equal(shortcutOf({ ...none, code: 'KeyC', shiftKey: true }), null, 'that is a capital letter');
+  for (const code of ['Backspace', 'Delete']) assert.equal(shortcutOf({ ...none, code }), '', 'it takes a shortcut away');
+  assert.equal(shortcutOf({ ...none, code: 'Backspace', ctrlKey: true }), null);
   assert.equal(shortcutOf({ ...none, code: 'ControlLeft', ctrlKey: true }), null, 'that is no key yet');
 });

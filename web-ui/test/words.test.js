@@ -38,3 +38,9 @@ test('a stop that was asked for is no message; a broken connection is, with its 
   assert.equal(closedMessage({ cause: 'lost', code: 1006, reason: '', retryAfterMs: 0 })?.detail, 'close code 1006');
   assert.match(closedMessage({ cause: 'unauthorized', code: 0, reason: '', retryAfterMs: 0 })?.title ?? '', /token/);
 });
+
+test('models that cannot be loaded: what to do instead, and why in the program’s own words', () => {
+  const message = closedMessage({ cause: 'no_local', code: 0, reason: 'there is no model.json in the folder', retryAfterMs: 0 });
+  assert.deepEqual([message?.tone, message?.detail], ['error', 'there is no model.json in the folder']);
+  assert.match(message?.text ?? '', /another folder .*a server/);
+});

@@ -25,6 +25,7 @@
  * @property {string} tail
  * @property {boolean} final
  * @property {boolean} live Whether more may still come for the source text.
+ * @property {boolean} [translating] Whether more may still come for its translations; missing: no.
  * @property {readonly TranslationLine[]} translations Sorted by target.
  *
  * @typedef {object} GapLine Speech that got no caption.
@@ -165,8 +166,9 @@ export function lineOf(entry, over) {
   const { language = '', committed = '', tail = '', final = false } = caption ?? {};
   const done = over || lost;
   const silent = final && committed === '' && tail === '';
-  const translations = translationLines(entry, !done && !silent);
-  return { kind: 'speech', key, run, utterance, startMs, endMs, language, committed, tail, final, live: !done && !final, translations };
+  const translating = !done && !silent;
+  const translations = translationLines(entry, translating);
+  return { kind: 'speech', key, run, utterance, startMs, endMs, language, committed, tail, final, live: !done && !final, translating, translations };
 }
 
 /** @param {Utterance} utterance @param {boolean} more Whether translations may still come. @returns {readonly TranslationLine[]} */

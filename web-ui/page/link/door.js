@@ -7,10 +7,11 @@
 
 /**
  * @typedef {'stopped' | 'ended' | 'error' | 'unauthorized' | 'forbidden' | 'overloaded' | 'limited' | 'quota' |
- *   'replaced' | 'refused' | 'unreachable' | 'lost' | 'too_slow' | 'silent'} CloseCause Why a link closed: as asked; in
+ *   'replaced' | 'refused' | 'unreachable' | 'lost' | 'too_slow' | 'silent' | 'no_local'} CloseCause Why a link closed: as asked; in
  *   order, by the server; after an `error` event; the server wants a token; it refuses this page's origin or person; it is
  *   full; too many connections; the day's audio is used up; another window took the session; it refused otherwise; nobody
- *   answered; the connection broke and could not be mended; it could not carry the audio; no answer in time.
+ *   answered; the connection broke and could not be mended; it could not carry the audio; no answer in time; the
+ *   desktop client could not load its models.
  *
  * @typedef {object} Refused
  * @property {CloseCause} cause

@@ -20,7 +20,7 @@ const ENOUGH = 0.6;
 const TOLD = /** @type {const} */ (['reconnecting', 'failed', 'paused']);
 
 /** @typedef {Shown['lines'][number]} ShownLine */
-/** @typedef {{ committed: string, tail: string, lang: string }} Text */
+/** @typedef {{ committed: string, tail: string, lang: string, final?: boolean }} Text */
 
 /** The words of a line in one language. */
 class Block {
@@ -37,7 +37,7 @@ class Block {
   }
 
   /** @param {Text} text */
-  set({ committed, tail, lang }) {
+  set({ committed, tail, lang, final = false }) {
     const shown = this.#committed.data;
     if (committed !== shown) {
       if (committed.startsWith(shown)) this.#committed.appendData(committed.slice(shown.length));
@@ -45,6 +45,7 @@ class Block {
     }
     if (this.#tail.textContent !== tail) this.#tail.textContent = tail;
     if (this.words.lang !== lang) this.words.lang = lang;
+    this.words.toggleAttribute('data-final', final);
   }
 }
 
@@ -247,8 +248,8 @@ function textsOf(line, { layout, targets }, order) {
   const translations = line.translations
     .filter(({ target, committed, tail }) => (targets === null || targets.includes(target)) && committed + tail !== '')
     .sort((a, b) => rank(wanted, a.target) - rank(wanted, b.target))
-    .map(({ target, committed, tail }) => ({ target, committed, tail, lang: target }));
-  const source = line.committed + line.tail === '' ? [] : [{ target: '', committed: line.committed, tail: line.tail, lang: line.language }];
+    .map(({ target, committed, tail, final }) => ({ target, committed, tail, final, lang: target }));
+  const source = line.committed + line.tail === '' ? [] : [{ target: '', committed: line.committed, tail: line.tail, final: line.final, lang: line.language }];
   if (layout === 'source') return source;
   // Where nothing is translated, the words themselves are better than nothing.
   if (layout === 'target') return translations.length || line.translations.length ? translations : source;

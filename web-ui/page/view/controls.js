@@ -8,8 +8,9 @@
  */
 
 import { onSpoken, seconds, speak, t } from '../words/t.js';
-import { byId, label, localise, make, say } from './dom.js';
+import { byId, label, localise } from './dom.js';
 import { Languages } from './languages.js';
+import { Notices } from './notices.js';
 import { follow, save, SCALES, THEMES } from './settings.js';
 import { SettingsDialog } from './settings-dialog.js';
 import { tauri } from './tauri.js';
@@ -55,6 +56,7 @@ export class Controls {
   #lag = byId('lag', HTMLElement);
   #meter = byId('meter', HTMLElement);
   #theme = byId('theme', HTMLButtonElement);
+  #notices = new Notices();
   #settings;
   #listener;
   #languages;
@@ -161,7 +163,7 @@ export class Controls {
 
   /** @param {readonly { key: string, message: Message }[]} notices @param {(key: string) => void} dismiss */
   notices(notices, dismiss) {
-    byId('notices', HTMLElement).replaceChildren(...notices.map(({ key, message }) => noticeOf(message, () => dismiss(key))));
+    this.#notices.show(notices, dismiss);
   }
 
   /** Opens the settings. */
@@ -269,22 +271,4 @@ export class Controls {
     if (code === 'KeyH' && shiftKey) return () => byId('open-history', HTMLButtonElement).click();
     return null;
   }
-}
-
-/** @param {Message} message @param {() => void} dismiss */
-function noticeOf({ tone, title, text, detail }, dismiss) {
-  const notice = make('div', 'notice');
-  notice.dataset.tone = tone;
-  notice.append(make('p', 'title', title), make('p', '', text));
-  if (detail) {
-    const words = make('p', 'detail', detail);
-    words.lang = 'en';
-    words.dir = 'auto';
-    notice.append(words);
-  }
-  const close = say('button', 'page.dismiss', 'quiet');
-  close.type = 'button';
-  close.addEventListener('click', dismiss);
-  notice.append(close);
-  return notice;
 }

@@ -139,7 +139,7 @@ export class DesktopSettings {
 
   #shortcuts() {
     const list = make('fieldset', 'shortcuts');
-    list.append(say('legend', 'settings.desktop.shortcuts'), ...SHORTCUTS.map((name) => this.#shortcut(name)));
+    list.append(say('legend', 'settings.desktop.shortcuts'), ...SHORTCUTS.map((name) => this.#shortcut(name)), say('p', 'settings.desktop.shortcuts.about', 'about'));
     return list;
   }
 
@@ -152,7 +152,7 @@ export class DesktopSettings {
     input.addEventListener('keydown', (event) => {
       const pressed = shortcutOf(event);
       // Tab and Escape stay what they are.
-      if (!pressed) return;
+      if (pressed === null) return;
       event.preventDefault();
       event.stopPropagation();
       if (this.#kept) void this.#set({ shortcuts: { ...this.#kept.shortcuts, [name]: pressed } });

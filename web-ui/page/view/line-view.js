@@ -169,12 +169,15 @@ function rank(order, target) {
 }
 
 /**
+ * What is read aloud of a line: its translation as soon as that is final; what there is of it, or the words themselves, once
+ * nothing more can come.
  * @param {SpeechLine} line @param {readonly string[] | null} order of the targets; null where no translation is shown
- * @returns {{ text: string, lang: string } | null} what is read aloud of it
+ * @returns {{ text: string, lang: string } | null} null while there is nothing to read yet
  */
 export function finishedText(line, order) {
   if (line.live) return null;
   const first = order && (line.translations.find(({ target }) => target === order[0]) ?? line.translations[0]);
-  if (!first) return line.committed ? { text: line.committed, lang: line.language } : null;
-  return first.final ? { text: first.committed, lang: first.target } : null;
+  if (first && !first.final && line.translating) return null;
+  if (first?.committed) return { text: first.committed, lang: first.target };
+  return line.committed ? { text: line.committed, lang: line.language } : null;
 }

@@ -61,7 +61,8 @@ function needsNoWords(cause) {
 /** @param {Closed} closed @param {Date} [now] @returns {Message | null} null when there is nothing to say, or the server has said it */
 export function closedMessage({ cause, code, reason, retryAfterMs }, now = new Date()) {
   if (needsNoWords(cause)) return null;
-  const detail = cause === 'lost' && code ? [t('page.closed.code', { code: String(code) }), reason].filter(Boolean).join(': ') : '';
+  const lost = cause === 'lost' && code ? [t('page.closed.code', { code: String(code) }), reason].filter(Boolean).join(': ') : '';
+  const detail = cause === 'no_local' ? reason : lost;
   const text = t(`page.closed.${cause}.todo`);
   return {
     tone: PASSING.includes(cause) ? 'warning' : 'error',
