@@ -118,6 +118,37 @@ test('stop while there is no connection is said once there is', { skip }, async 
   assert.equal(received.messages.at(-1).type, 'stop');
 });
 
+test('languages chosen between start and started are told once the session is open', { skip }, async () => {
+  assert.ok(ws);
+  const server = new ws.WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => 'subtide.v1' });
+  await new Promise((done) => server.once('listening', done));
+  /** @type {any[]} */
+  const said = [];
+  const limits = { max_message_bytes: 65536, max_targets: 4, max_utterance_ms: 20000, idle_timeout_ms: 600000, resume_window_ms: 0 };
+  /** @type {Closed} */
+  const closed = await new Promise((done) => {
+    server.on('connection', (socket) => socket.on('message', (data, isBinary) => {
+      if (isBinary) return;
+      const message = JSON.parse(String(data));
+      said.push(message);
+      if (message.type === 'start') {
+        link.update({ source: 'en', targets: ['fr'] });
+        socket.send(JSON.stringify({ event: 1, type: 'started', session: 's', resume_token: 't', resumed: false, audio_ms: 0, limits }));
+      }
+      if (message.type === 'stop') {
+        socket.send(JSON.stringify({ event: 2, type: 'ended', reason: 'stopped', audio_ms: 0, utterances: 0 }));
+        socket.close(1000);
+      }
+    }));
+    const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+    const event = (/** @type {ServerEvent} */ { type }) => type === 'started' && link.stop();
+    const link = new Link(`ws://127.0.0.1:${port}/v1/stream`, START, { state: () => {}, event, closed: done });
+  });
+  server.close();
+  assert.equal(closed.cause, 'stopped');
+  assert.deepEqual(said.map(({ type, targets }) => [type, targets?.[0]]), [['start', 'es'], ['update', 'fr'], ['stop', undefined]]);
+});
+
 test('a session that is gone begins anew with the sound that is left', { skip }, async () => {
   let begun = 0;
   const { events, closed, anew, received } = await session({ forget: true }, (link, event, stub) => {

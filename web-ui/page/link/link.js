@@ -57,6 +57,8 @@ export class Link {
   #socket = null;
   /** Whether the session is open on the present socket. */
   #started = false;
+  /** Whether the present socket was given `start`: what is chosen from here on has to be said besides. */
+  #greeted = false;
   /** @type {Resume | null} */
   #resume = null;
   #seen = 0;
@@ -157,6 +159,7 @@ export class Link {
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => {
       opened = true;
+      this.#greeted = true;
       socket.send(JSON.stringify({ ...this.#start, ...(this.#resume && { resume: { ...this.#resume, last_event: this.#seen } }) }));
     };
     socket.onmessage = ({ data }) => this.#receive(data);
@@ -172,7 +175,7 @@ export class Link {
   /** @param {ClientMessage} message */
   #say(message) {
     if (this.#state === 'stopping' || this.#state === 'closed') return;
-    if (!this.#started && !this.#resume) return;
+    if (!this.#greeted && !this.#resume) return;
     this.#kept.say(message);
     this.#flow();
   }
@@ -266,6 +269,7 @@ export class Link {
     const socket = this.#socket;
     this.#socket = null;
     this.#started = false;
+    this.#greeted = false;
     if (!socket) return;
     socket.onclose = null;
     socket.onmessage = null;
