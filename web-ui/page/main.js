@@ -132,6 +132,8 @@ async function start() {
   if (settings.channels.length === 0) return fault(null, nothingMessage());
   waiting = true;
   showPhase();
+  // It could not be asked, or not for certain: perhaps now.
+  if (host.person.state.unclear) known = host.person.begin();
   await known;
   if (mine !== attempt) return;
   waiting = false;
