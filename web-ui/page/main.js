@@ -191,6 +191,8 @@ function begun(channel) {
 /** @param {Channel} channel @param {number} peak @param {number} heardMs */
 function level(channel, peak, heardMs) {
   conversation.heard(channel, Date.now(), heardMs);
+  // Sound from before the pause may still come after it.
+  if (streams.paused) conversation.paused(channel);
   delays.heard(channel, heardMs, performance.now());
   if (!document.hidden && !streams.paused) showLevel(channel, peak);
 }
