@@ -132,6 +132,8 @@ async function start() {
   if (settings.channels.length === 0) return fault(null, nothingMessage());
   waiting = true;
   showPhase();
+  // It could not be asked, or not for certain: perhaps now.
+  if (host.person.state.unclear) known = host.person.begin();
   await known;
   if (mine !== attempt) return;
   waiting = false;
@@ -189,6 +191,8 @@ function begun(channel) {
 /** @param {Channel} channel @param {number} peak @param {number} heardMs */
 function level(channel, peak, heardMs) {
   conversation.heard(channel, Date.now(), heardMs);
+  // Sound from before the pause may still come after it.
+  if (streams.paused) conversation.paused(channel);
   delays.heard(channel, heardMs, performance.now());
   if (!document.hidden && !streams.paused) showLevel(channel, peak);
 }

@@ -20,8 +20,9 @@ const START = { type: 'start', audio: { encoding: 'pcm_s16le', sample_rate: 1600
  * @param {object} options of the stub
  * @param {(link: InstanceType<typeof Link>, event: ServerEvent, stub: any) => void} react
  * @param {(url: string) => Promise<Door | undefined>} [door]
+ * @param {number} [stopMs] how long the server may take after `stop`
  */
-async function session(options, react, door = async () => undefined) {
+async function session(options, react, door = async () => undefined, stopMs = undefined) {
   const { serve } = await import('../dev/stub-server.mjs');
   const stub = await serve({ wordMs: 5, ...options });
   const shown = await door(stub.url);
@@ -42,7 +43,7 @@ async function session(options, react, door = async () => undefined) {
       anew: (/** @type {number} */ fromMs) => anew.push(fromMs),
       closed: done,
     };
-    const link = new Link(stub.url.replace('http', 'ws') + '/v1/stream', START, listener, shown);
+    const link = new Link(stub.url.replace('http', 'ws') + '/v1/stream', START, listener, shown, stopMs);
     link.send(new ArrayBuffer(3200));
     link.send(new ArrayBuffer(1600));
   });
@@ -116,6 +117,64 @@ test('stop while there is no connection is said once there is', { skip }, async 
   assert.equal(closed.cause, 'stopped');
   assert.equal(states.at(-2), 'stopping');
   assert.equal(received.messages.at(-1).type, 'stop');
+});
+
+test('a stop in an outage waits for the connection, and only then for what is owed', { skip }, async () => {
+  let cut = false;
+  const { closed, received } = await session({}, (link, event, stub) => {
+    if (event.type !== 'caption' || cut) return;
+    cut = true;
+    stub.how.refuse = 503;
+    stub.drop();
+    // Longer than the server may take to send what it owes.
+    setTimeout(() => link.stop(), 20);
+    setTimeout(() => (stub.how.refuse = 0), 2500);
+  }, undefined, 2000);
+  assert.equal(closed.cause, 'stopped');
+  assert.equal(received.messages.at(-1).type, 'stop');
+});
+
+test('a stop in an outage gives up when the session is kept no longer', { skip }, async () => {
+  let cut = false;
+  const { closed } = await session({ windowMs: 300 }, (link, event, stub) => {
+    if (event.type !== 'caption' || cut) return;
+    cut = true;
+    stub.how.refuse = 503;
+    stub.drop();
+    setTimeout(() => link.stop(), 20);
+  });
+  assert.equal(closed.cause, 'lost');
+});
+
+test('languages chosen between start and started are told once the session is open', { skip }, async () => {
+  assert.ok(ws);
+  const server = new ws.WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => 'subtide.v1' });
+  await new Promise((done) => server.once('listening', done));
+  /** @type {any[]} */
+  const said = [];
+  const limits = { max_message_bytes: 65536, max_targets: 4, max_utterance_ms: 20000, idle_timeout_ms: 600000, resume_window_ms: 0 };
+  /** @type {Closed} */
+  const closed = await new Promise((done) => {
+    server.on('connection', (socket) => socket.on('message', (data, isBinary) => {
+      if (isBinary) return;
+      const message = JSON.parse(String(data));
+      said.push(message);
+      if (message.type === 'start') {
+        link.update({ source: 'en', targets: ['fr'] });
+        socket.send(JSON.stringify({ event: 1, type: 'started', session: 's', resume_token: 't', resumed: false, audio_ms: 0, limits }));
+      }
+      if (message.type === 'stop') {
+        socket.send(JSON.stringify({ event: 2, type: 'ended', reason: 'stopped', audio_ms: 0, utterances: 0 }));
+        socket.close(1000);
+      }
+    }));
+    const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+    const event = (/** @type {ServerEvent} */ { type }) => type === 'started' && link.stop();
+    const link = new Link(`ws://127.0.0.1:${port}/v1/stream`, START, { state: () => {}, event, closed: done });
+  });
+  server.close();
+  assert.equal(closed.cause, 'stopped');
+  assert.deepEqual(said.map(({ type, targets }) => [type, targets?.[0]]), [['start', 'es'], ['update', 'fr'], ['stop', undefined]]);
 });
 
 test('a session that is gone begins anew with the sound that is left', { skip }, async () => {

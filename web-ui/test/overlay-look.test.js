@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { lookAsked, lookOf } from '../page/overlay/look.js';
+import { heardAs, listeningAddress, lookAsked, lookOf } from '../page/overlay/look.js';
 import { mend } from '../page/view/settings.js';
 
 const usual = lookOf(mend({}));
@@ -17,7 +17,7 @@ test('an address says how the overlay looks', () => {
   assert.deepEqual(faults, []);
   assert.deepEqual(look, {
     lines: 3, scale: 1, size: 48, colour: '#ffe27a', background: 'white', opacity: 0.4, position: 'top', width: 60, align: 'start', font: 'serif', outline: 2,
-    shadow: false, layout: 'target', targets: ['ar', 'pt-BR'], state: false, listen: true,
+    shadow: false, layout: 'target', targets: ['ar', 'pt-BR'], source: null, state: false, listen: true,
   });
 });
 
@@ -32,6 +32,23 @@ test('what makes no sense is left aside and named', () => {
 test('no background is told from a wrong one', () => {
   assert.equal(asked('background=none').look.opacity, 0);
   assert.equal(asked('background=nope').faults.length, 1);
+});
+
+test('one that listens by itself is told what is spoken and what to translate into by its address', () => {
+  const settings = mend({ source: 'en', targets: ['es'] });
+  assert.deepEqual(heardAs(settings, usual), { source: 'en', targets: ['es'] });
+  assert.deepEqual(heardAs(settings, asked('listen=me&source=ar&targets=en,zh').look), { source: 'ar', targets: ['en', 'zh'] });
+  assert.deepEqual(heardAs(settings, asked('listen=me&source=auto&targets=').look), { source: 'auto', targets: [] });
+  assert.deepEqual(asked('source=!!').faults, ['source=!! makes no sense']);
+});
+
+test('the address that is offered says what was chosen here', () => {
+  const chosen = mend({ source: 'hi', targets: ['en', 'zh-Hant'] });
+  const address = listeningAddress(chosen, 'http://127.0.0.1:5026/');
+  assert.equal(address, 'http://127.0.0.1:5026/overlay/?listen=me&source=hi&targets=en,zh-Hant');
+  const { look, faults } = asked(new URL(address).search);
+  assert.deepEqual([faults, look.listen, heardAs(mend({}), look)], [[], true, { source: 'hi', targets: ['en', 'zh-Hant'] }]);
+  assert.deepEqual(heardAs(mend({}), asked(new URL(listeningAddress({ source: 'auto', targets: [] }, address)).search).look), { source: 'auto', targets: [] });
 });
 
 test('without an address it looks as the settings say', () => {

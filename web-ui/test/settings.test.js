@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { fitTerm, MAX_TERMS, mend } from '../page/view/settings.js';
+import { fitTerm, follow, MAX_TERMS, mend, save } from '../page/view/settings.js';
 import { shortcutOf } from '../page/view/shortcut.js';
 
 test('without anything stored there is something sensible', () => {
@@ -29,6 +29,38 @@ test('what makes no sense is mended, one by one', () => {
   const { lines, opacity, width } = mend({ overlay: { lines: 99, opacity: -1, width: 5 } }).overlay;
   assert.deepEqual([lines, opacity, width], [8, 0, 20]);
   for (const nonsense of [null, 3, 'x', []]) assert.deepEqual(mend(nonsense), usual);
+});
+
+test('the last source can be left out, and stays so', () => {
+  assert.deepEqual(mend({ channels: [] }).channels, []);
+  assert.deepEqual(mend({ channels: ['you'] }).channels, ['me']);
+});
+
+test('in the desktop client a window follows the others, not the echo of itself', () => {
+  /** @type {((event: { payload: any }) => void)[]} */
+  const listeners = [];
+  /** @type {any[]} */
+  const sent = [];
+  const event = {
+    emit: async (/** @type {string} */ _name, /** @type {any} */ payload) => void sent.push(structuredClone(payload)),
+    listen: async (/** @type {string} */ _name, /** @type {(event: { payload: any }) => void} */ told) => void listeners.push(told),
+  };
+  Object.assign(globalThis, { __TAURI__: { event }, addEventListener: () => {} });
+  try {
+    const settings = mend({ scale: 1 });
+    let changes = 0;
+    follow(settings, () => (changes += 1));
+    save(settings);
+    // The next choice is made before the event is back.
+    settings.scale = 4;
+    for (const told of listeners) told({ payload: sent[0] });
+    assert.deepEqual([settings.scale, changes], [4, 0]);
+    for (const told of listeners) told({ payload: { ...sent[0], from: 'another window' } });
+    assert.deepEqual([settings.scale, changes], [1, 1]);
+    assert.equal(Object.hasOwn(settings, 'from'), false);
+  } finally {
+    Object.assign(globalThis, { __TAURI__: undefined, addEventListener: undefined });
+  }
 });
 
 test('a term is made fit for the server, or left out', () => {

@@ -48,7 +48,7 @@ const ROUTES = {
 
 test('a server without sign-in is asked for nothing else', async () => {
   /** @type {Record<string, () => Response>[]} */
-  const servers = [{ '/auth/config': () => json(200, { sign_in: false }) }, { '/auth/config': () => json(404) }, {}];
+  const servers = [{ '/auth/config': () => json(200, { sign_in: false }) }, { '/auth/config': () => json(404) }];
   for (const routes of servers) {
     const { signIn, asked } = page(routes);
     await signIn.begin();
@@ -57,6 +57,25 @@ test('a server without sign-in is asked for nothing else', async () => {
     assert.equal(await signIn.renewed(), null);
     assert.deepEqual(asked, ['/auth/config']);
   }
+});
+
+test('a server that does not answer leaves it unclear, and is asked again', async () => {
+  const trouble = [() => json(429), () => json(503), () => new Response('<html>a page of somebody else'), () => Promise.reject(new TypeError('network'))];
+  for (const answer of trouble) {
+    const { signIn } = page({ ...ROUTES, '/auth/config': (n) => (n === 1 ? answer() : ROUTES['/auth/config']()) });
+    await signIn.begin();
+    assert.deepEqual(signIn.state, { offered: false, person: null, provider: '', unclear: true });
+    await signIn.begin();
+    assert.deepEqual(signIn.state, { offered: true, person: ANA, provider: 'Google', unclear: false });
+    assert.deepEqual(await signIn.protocols(), ['ticket.1-Bearer access-1']);
+  }
+});
+
+test('who is signed in stays so while the server cannot be asked again', async () => {
+  const { signIn } = page({ ...ROUTES, '/auth/config': (n) => (n === 1 ? ROUTES['/auth/config']() : json(503)) });
+  await signIn.begin();
+  await signIn.begin();
+  assert.deepEqual(signIn.state, { offered: true, person: ANA, provider: 'Google', unclear: true });
 });
 
 test('a token in hand is used until it is about to end, and every handshake has its own ticket', async () => {

@@ -175,6 +175,19 @@ test('another device is heard when the words of the one before have come, in the
   assert.deepEqual(said, ['me begun', 'me ended stopped', 'me begun', 'me ended stopped']);
 });
 
+test('what follows a stream begins also where that one did not end as asked', async () => {
+  const { streams, said, opened, at } = scripted();
+  streams.open(request('me'));
+  at(0).give();
+  at(0).told.state('open');
+  await settled();
+  streams.reopen(request('me', { device: 'usb' }));
+  at(0).told.closed({ ...STOPPED, cause: 'lost' });
+  assert.equal(opened.length, 2);
+  assert.equal(at(1).request.device, 'usb');
+  assert.deepEqual(said, ['me begun', 'me ended lost', 'me begun']);
+});
+
 test('a device that goes away is told, and what was said still comes', async () => {
   const { streams, said, at } = scripted();
   streams.open(request('them'));

@@ -60,3 +60,21 @@ export async function whyRefused(url) {
     return { cause: 'unreachable', retryAfterMs: 0 };
   }
 }
+
+/** @param {number} code WebSocket close code that came without an `error` before it. @returns {CloseCause} */
+export function causeOf(code) {
+  switch (code) {
+    case 4401:
+      return 'unauthorized';
+    case 4403:
+      return 'forbidden';
+    case 4409:
+      return 'replaced';
+    case 1013:
+      return 'overloaded';
+    case 4429:
+      return 'limited';
+    default:
+      return 'lost';
+  }
+}

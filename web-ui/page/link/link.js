@@ -7,7 +7,7 @@
  * @import { Sequel } from './retry.js'
  */
 
-import { NO_DOOR, DoorError, whyRefused } from './door.js';
+import { causeOf, NO_DOOR, DoorError, whyRefused } from './door.js';
 import { Kept } from './kept.js';
 import { SUBPROTOCOL } from './protocol.js';
 import { Retry, sequelOf } from './retry.js';
@@ -20,7 +20,7 @@ const PUMP_MS = 50;
 const STALLED_MS = 10_000;
 /** How long the server may take to open the session. */
 const OPEN_TIMEOUT_MS = 15_000;
-/** How long the server may take to send what it owes after `stop`. */
+/** How long the server may take to send what it owes after `stop`, once there is a socket to send it through. */
 const STOP_TIMEOUT_MS = 30_000;
 
 /**
@@ -57,6 +57,8 @@ export class Link {
   #socket = null;
   /** Whether the session is open on the present socket. */
   #started = false;
+  /** Whether the present socket was given `start`: what is chosen from here on has to be said besides. */
+  #greeted = false;
   /** @type {Resume | null} */
   #resume = null;
   #seen = 0;
@@ -70,6 +72,10 @@ export class Link {
   #timer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #stopTimer;
+  #stopMs;
+  /** When a session that is to stop is given up, however often its socket comes back. */
+  #stopUntil = Infinity;
+  #windowMs = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pump;
   #stalled = { bytes: 0, since: 0 };
@@ -79,12 +85,14 @@ export class Link {
    * @param {StartMessage} start
    * @param {LinkListener} listener
    * @param {Door} [door]
+   * @param {number} [stopMs] in place of STOP_TIMEOUT_MS
    */
-  constructor(url, start, listener, door = NO_DOOR) {
+  constructor(url, start, listener, door = NO_DOOR, stopMs = STOP_TIMEOUT_MS) {
     this.#url = url;
     this.#start = start;
     this.#listener = listener;
     this.#door = door;
+    this.#stopMs = stopMs;
     this.#kept = new Kept(start.audio);
     listener.state('connecting');
     void this.#connect();
@@ -124,7 +132,14 @@ export class Link {
     }
     this.#say({ type: 'stop' });
     this.#to('stopping');
-    this.#stopTimer = setTimeout(() => this.#finish('silent', 0, ''), STOP_TIMEOUT_MS);
+    this.#stopUntil = Date.now() + this.#windowMs + this.#stopMs;
+    // Without a socket nothing can come yet, and #again knows for how long one is tried for.
+    if (this.#started) this.#awaitRest();
+  }
+
+  #awaitRest() {
+    clearTimeout(this.#stopTimer);
+    this.#stopTimer = setTimeout(() => this.#finish('silent', 0, ''), Math.min(this.#stopMs, this.#stopUntil - Date.now()));
   }
 
   /** Tries again at once, where it waits to: the network is back. */
@@ -157,6 +172,7 @@ export class Link {
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => {
       opened = true;
+      this.#greeted = true;
       socket.send(JSON.stringify({ ...this.#start, ...(this.#resume && { resume: { ...this.#resume, last_event: this.#seen } }) }));
     };
     socket.onmessage = ({ data }) => this.#receive(data);
@@ -172,7 +188,7 @@ export class Link {
   /** @param {ClientMessage} message */
   #say(message) {
     if (this.#state === 'stopping' || this.#state === 'closed') return;
-    if (!this.#started && !this.#resume) return;
+    if (!this.#greeted && !this.#resume) return;
     this.#kept.say(message);
     this.#flow();
   }
@@ -228,6 +244,7 @@ export class Link {
   #begin(event) {
     clearTimeout(this.#timer);
     const windowMs = event.limits.resume_window_ms ?? 0;
+    this.#windowMs = windowMs;
     const before = this.#resume;
     this.#started = true;
     this.#retry.connected(windowMs);
@@ -241,7 +258,8 @@ export class Link {
       this.#kept.rewind(0);
       this.#seen = event.event;
     }
-    if (this.#state !== 'stopping') this.#to('open');
+    if (this.#state === 'stopping') this.#awaitRest();
+    else this.#to('open');
     this.#listener.event(event);
     this.#flow();
   }
@@ -263,9 +281,11 @@ export class Link {
     this.#attempt += 1;
     clearTimeout(this.#timer);
     clearTimeout(this.#pump);
+    clearTimeout(this.#stopTimer);
     const socket = this.#socket;
     this.#socket = null;
     this.#started = false;
+    this.#greeted = false;
     if (!socket) return;
     socket.onclose = null;
     socket.onmessage = null;
@@ -354,7 +374,6 @@ export class Link {
   #finish(cause, code, reason, retryAfterMs = 0) {
     if (this.#state === 'closed') return;
     this.#leave();
-    clearTimeout(this.#stopTimer);
     this.#to('closed');
     this.#listener.closed({ cause, code, reason, retryAfterMs });
   }
@@ -364,23 +383,5 @@ export class Link {
     if (this.#state === state) return;
     this.#state = state;
     this.#listener.state(state);
-  }
-}
-
-/** @param {number} code WebSocket close code that came without an `error` before it. @returns {CloseCause} */
-function causeOf(code) {
-  switch (code) {
-    case 4401:
-      return 'unauthorized';
-    case 4403:
-      return 'forbidden';
-    case 4409:
-      return 'replaced';
-    case 1013:
-      return 'overloaded';
-    case 4429:
-      return 'limited';
-    default:
-      return 'lost';
   }
 }

@@ -4,6 +4,7 @@
  *
  * @import { Settings } from '../view/settings.js'
  * @import { Shown } from '../host/shown.js'
+ * @import { Look } from './look.js'
  */
 
 import { Conversation } from '../captions/conversation.js';
@@ -13,6 +14,7 @@ import { soundMessage } from '../sound/faults.js';
 import { Streams } from '../sound/streams.js';
 import { closedMessage, noticeMessage } from '../words/messages.js';
 import { t } from '../words/t.js';
+import { heardAs } from './look.js';
 
 const CHANNEL = 'me';
 /** Before it begins again, milliseconds: at first, and at most. Each time in vain doubles it. */
@@ -21,6 +23,7 @@ const AGAIN_MOST_MS = 60_000;
 
 export class Listening {
   #settings;
+  #look;
   #draw;
   #conversation = new Conversation();
   #host;
@@ -31,9 +34,10 @@ export class Listening {
   /** Newest notice of the server's that was there before this session. */
   #told = 0;
 
-  /** @param {Settings} settings @param {(shown: Shown, fault: string) => void} draw */
-  constructor(settings, draw) {
+  /** @param {Settings} settings @param {Look} look as the address says @param {(shown: Shown, fault: string) => void} draw */
+  constructor(settings, look, draw) {
     this.#settings = settings;
+    this.#look = look;
     this.#draw = draw;
     this.#host = chooseHost();
     const { kind } = this.#host;
@@ -70,7 +74,8 @@ export class Listening {
       this.#later(t('page.phase.signed_out'));
       return;
     }
-    const { source, targets, glossary, devices } = this.#settings;
+    const { glossary, devices } = this.#settings;
+    const { source, targets } = heardAs(this.#settings, this.#look);
     this.#told = this.#conversation.notices().length;
     this.#conversation.expect(targets);
     this.#conversation.begin();
@@ -79,7 +84,8 @@ export class Listening {
 
   /** Languages or terms have changed. */
   update() {
-    const { source, targets, glossary } = this.#settings;
+    const { source, targets } = heardAs(this.#settings, this.#look);
+    const { glossary } = this.#settings;
     this.#conversation.expect(targets);
     this.#streams.update({ source, targets, glossary });
     this.#show();
@@ -101,7 +107,8 @@ export class Listening {
   #show() {
     const { stage } = this.#streams;
     const state = stage ?? (this.#fault ? 'failed' : 'idle');
-    const shown = { lines: this.#conversation.newest(MOST_LINES), targets: this.#settings.targets, labels: false, state, behindMs: this.#conversation.behindMs };
+    const { targets } = heardAs(this.#settings, this.#look);
+    const shown = { lines: this.#conversation.newest(MOST_LINES), targets, labels: false, state, behindMs: this.#conversation.behindMs };
     this.#draw(shown, stage === 'open' || stage === 'reconnecting' ? '' : this.#fault);
   }
 }

@@ -24,7 +24,8 @@ export const ALIGNS = /** @type {const} */ (['start', 'center', 'end']);
  * @property {number | null} outline Of the letters in CSS pixels; null for what suits their size.
  * @property {boolean} shadow
  * @property {typeof LAYOUTS[number]} layout
- * @property {string[] | null} targets Shown, in this order; null for all.
+ * @property {string[] | null} targets Shown, in this order; null for all. One that listens by itself translates into these.
+ * @property {string | null} source What is spoken, where it listens by itself; null for what the settings say.
  * @property {boolean} state Whether it says when something is not as it should be.
  * @property {boolean} listen Whether it listens by itself.
  */
@@ -32,7 +33,7 @@ export const ALIGNS = /** @type {const} */ (['start', 'center', 'end']);
 /** @param {Settings} settings @returns {Look} */
 export function lookOf({ overlay, font, layout }) {
   const { lines, scale, position, opacity, colour, width } = overlay;
-  const rest = { size: null, background: null, align: /** @type {const} */ ('center'), outline: null, shadow: true, targets: null, state: true, listen: false };
+  const rest = { size: null, background: null, align: /** @type {const} */ ('center'), outline: null, shadow: true, targets: null, source: null, state: true, listen: false };
   return { lines, scale: SCALES[scale] ?? 1, position, opacity, colour, width, font, layout, ...rest };
 }
 
@@ -99,7 +100,12 @@ function readers(isColour) {
     outline: amount('outline', 0, 20),
     shadow: flag((shadow) => ({ shadow })),
     layout: choice('layout', LAYOUTS),
+    source: (value) => {
+      const source = value === 'auto' ? value : parseTag(value);
+      return source === null ? null : { source };
+    },
     targets: (value) => {
+      if (value.trim() === '') return { targets: [] };
       const tags = value.split(',').map(parseTag);
       return tags.every((tag) => tag !== null) ? { targets: tags } : null;
     },
@@ -125,4 +131,20 @@ export function lookAsked(look, asked, isColour) {
     else faults.push(read ? `${name}=${value} makes no sense` : `there is no option ${name}; these are: ${Object.keys(known).join(', ')}`);
   }
   return { look, faults };
+}
+
+/**
+ * What an overlay that listens by itself listens for: OBS keeps settings of its own, so that its address has to say it.
+ * @param {Pick<Settings, 'source' | 'targets'>} settings @param {Pick<Look, 'source' | 'targets'>} look
+ */
+export function heardAs(settings, look) {
+  return { source: look.source ?? settings.source, targets: look.targets ?? settings.targets };
+}
+
+/** @param {Pick<Settings, 'source' | 'targets'>} settings @param {string} page its address @returns {string} of an overlay that listens by itself */
+export function listeningAddress({ source, targets }, page) {
+  const address = new URL('overlay/', page);
+  // Commas stay readable: people change this by hand.
+  address.search = `listen=me&source=${source}&targets=${targets.join(',')}`;
+  return address.href;
 }

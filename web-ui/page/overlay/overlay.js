@@ -63,8 +63,8 @@ function watch() {
   setTimeout(() => !answered && stage.hint(t(desktop ? 'overlay.ready' : 'overlay.waiting')), ANSWERED_MS);
 }
 
-const { listen } = dress();
-const listening = listen ? new Listening(settings, (shown, fault) => stage.draw(shown, fault)) : null;
+const look = dress();
+const listening = look.listen ? new Listening(settings, look, (shown, fault) => stage.draw(shown, fault)) : null;
 follow(settings, () => {
   dress();
   listening?.update();

@@ -65,12 +65,20 @@ export class SignIn {
     return this.#state;
   }
 
-  /** Finds out whether there is sign-in, and whether somebody is signed in. A server without it is no error. */
+  /**
+   * Finds out whether there is sign-in, and whether somebody is signed in. A server without it is no error; one that does
+   * not answer leaves it unclear, and has to be asked again.
+   */
   async begin() {
     const config = await this.#ask('/auth/config', {}).catch(() => null);
     const told = config?.ok ? await config.json().catch(() => null) : null;
+    if (typeof told?.sign_in !== 'boolean' && config?.status !== 404) {
+      this.#to({ ...this.#state, unclear: true });
+      return;
+    }
     const offered = told?.sign_in === true;
-    this.#to({ offered, person: null, provider: offered ? String(told.provider ?? '') : '', unclear: false });
+    const person = offered ? this.#state.person : null;
+    this.#to({ offered, person, provider: offered ? String(told.provider ?? '') : '', unclear: false });
     if (offered) await this.#refresh().catch(() => '');
   }
 

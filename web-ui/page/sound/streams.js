@@ -177,7 +177,7 @@ export class Streams {
         if (!here()) return;
         this.#held.delete(channel);
         this.#listener.ended(channel, closed);
-        if (held.next && closed.cause === 'stopped') void this.#begin(held.next);
+        if (held.next) void this.#begin(held.next);
         else this.#changed();
       },
     };

@@ -6,6 +6,7 @@
  */
 
 import { DesktopSettings } from './desktop-settings.js';
+import { listeningAddress } from '../overlay/look.js';
 import { byId, label, localise, make, say } from './dom.js';
 import { choose, pick, row, section, slide, toggle } from './fields.js';
 import { GlossaryEditor } from './glossary-editor.js';
@@ -129,7 +130,7 @@ export class SettingsDialog {
       row('settings.overlay.colour', colour),
       row('settings.overlay.width', width.root),
     ];
-    return section('settings.overlay', say('p', 'settings.overlay.about', 'about'), preview.root, ...rows, ...(tauri() ? [] : [ways()]));
+    return section('settings.overlay', say('p', 'settings.overlay.about', 'about'), preview.root, ...rows, ...(tauri() ? [] : [this.#ways()]));
   }
 
   #glossary() {
@@ -154,6 +155,26 @@ export class SettingsDialog {
     text.append(say('span', tauri() ? 'settings.privacy.desktop' : 'settings.privacy.sound'), ' ', say('span', 'settings.privacy.rest'), ' ', more);
     return section('settings.privacy', text);
   }
+
+  /** How to get at the overlay from a browser. */
+  #ways() {
+    const list = make('div', 'ways');
+    const open = say('a', 'settings.overlay.open', 'quiet');
+    open.href = 'overlay/';
+    open.target = '_blank';
+    // Not noopener: windows of one browsing context group tell each other what is drawn even where storage is partitioned.
+    open.rel = 'opener';
+    const address = make('input');
+    address.readOnly = true;
+    address.dir = 'ltr';
+    this.#fill.push(() => (address.value = listeningAddress(this.#settings, location.href)));
+    address.addEventListener('focus', () => address.select());
+    label(address, 'settings.overlay.obs');
+    const obs = make('div', 'obs');
+    obs.append(say('p', 'settings.overlay.obs', 'about'), address);
+    list.append(open, obs);
+    return list;
+  }
 }
 
 /** What the page's languages are called, each in itself. @type {Record<string, string>} */
@@ -162,26 +183,6 @@ const NAMES = { en: 'English', ar: 'العربية', es: 'Español', hi: 'हि
 /** @param {number} scale */
 function sizeText(scale) {
   return percent(SCALES[scale] ?? 1);
-}
-
-/** How to get at the overlay from a browser. */
-function ways() {
-  const list = make('div', 'ways');
-  const open = say('a', 'settings.overlay.open', 'quiet');
-  open.href = 'overlay/';
-  open.target = '_blank';
-  // Not noopener: windows of one browsing context group tell each other what is drawn even where storage is partitioned.
-  open.rel = 'opener';
-  const address = make('input');
-  address.readOnly = true;
-  address.dir = 'ltr';
-  address.value = new URL('overlay/?listen=me', location.href).href;
-  address.addEventListener('focus', () => address.select());
-  label(address, 'settings.overlay.obs');
-  const obs = make('div', 'obs');
-  obs.append(say('p', 'settings.overlay.obs', 'about'), address);
-  list.append(open, obs);
-  return list;
 }
 
 function keyboard() {

@@ -12,6 +12,8 @@ import { tauri } from './tauri.js';
 const KEY = 'subtide.settings';
 /** Of Tauri's event. */
 const TOLD = 'subtide-settings';
+/** Names this window in it: the event comes back to whoever sent it, at times after another choice was made. */
+const HERE = `${Date.now()} ${Math.random()}`;
 /** Steps of the captions' size. */
 export const SCALES = [0.7, 0.85, 1, 1.2, 1.45, 1.75, 2.1];
 export const THEMES = /** @type {const} */ (['auto', 'light', 'dark']);
@@ -94,7 +96,7 @@ export function save(settings) {
   } catch {
     // As above.
   }
-  void tauri()?.event.emit(TOLD, settings);
+  void tauri()?.event.emit(TOLD, { ...settings, from: HERE });
 }
 
 /**
@@ -109,7 +111,7 @@ export function follow(settings, changed) {
     changed();
   };
   globalThis.addEventListener('storage', ({ key }) => (key === KEY || key === null) && take(load()));
-  void tauri()?.event.listen(TOLD, ({ payload }) => take(mend(payload)));
+  void tauri()?.event.listen(TOLD, ({ payload }) => payload?.from !== HERE && take(mend(payload)));
 }
 
 /** A term fit for the server, or null: it has a name, and no side is too long. @param {Term} term @returns {Term | null} */
@@ -154,10 +156,10 @@ function overlay({ lines, scale, position, opacity, colour, width }) {
   };
 }
 
-/** @param {unknown} list @returns {Channel[]} at least one */
+/** @param {unknown} list @returns {Channel[]} none where the reader chose none */
 function channels(list) {
   const heard = /** @type {Channel[]} */ (['me', 'them']).filter((channel) => Array.isArray(list) && list.includes(channel));
-  return heard.length ? heard : ['me'];
+  return heard.length || (Array.isArray(list) && list.length === 0) ? heard : ['me'];
 }
 
 /** @param {unknown} value @returns {Stored} */
