@@ -148,6 +148,7 @@ fn set_up(app: &mut App<Wry>, arguments: &Arguments) -> anyhow::Result<()> {
     if let Found::Bad(path) = found {
         program::notice(&handle, "settings_bad", path.display().to_string());
     }
+    tray::listen(&handle);
     program::begin(&handle, arguments.hidden)?;
     tauri::async_runtime::spawn(overlay::watch(handle.clone()));
     tauri::async_runtime::spawn(follow_streams(handle.clone()));
