@@ -115,10 +115,16 @@ fn no_notice(app: &AppHandle, code: &str) {
 /// Puts everything into the state that the settings ask for, at the start.
 pub(crate) fn begin(app: &AppHandle, hidden: bool) -> tauri::Result<()> {
     windows::main(app, hidden)?;
+    // Made now though it may not be wanted yet: later it is shown from within events, where no window can be made.
+    let overlay = windows::overlay(app);
     let settings = state(app).settings();
     tray::apply(app, settings.tray);
     register(app, &settings);
-    show_overlay(app, &settings);
+    match overlay {
+        Ok(_) if settings.overlay => show_overlay(app, &settings),
+        Ok(_) => {}
+        Err(error) => notice(app, "overlay_failed", error.to_string()),
+    }
     if !hidden {
         warm(app, &settings);
     }
