@@ -152,13 +152,15 @@ pub(crate) async fn open_stream(app: AppHandle, request: StreamRequest, told: Ch
         let (url, credential) = program::way_in(&asker).await?;
         Ok(Session { url, credential, start })
     });
-    let tell = Arc::new(move |what| {
-        if let Err(error) = told.send(what) {
+    let page = Box::new(move |what| match told.send(what) {
+        Ok(()) => true,
+        Err(error) => {
             tracing::debug!(%error, "a page that is gone could not be told");
+            false
         }
     });
     let streams = app.state::<Program>().streams.clone();
-    streams.open(opener, opening, tell).await
+    streams.open(opener, opening, page).await
 }
 
 #[tauri::command]

@@ -277,7 +277,13 @@ fn stream_of(server: &str) -> Option<String> {
 /// Lets go of what a page that is no more had opened.
 pub(crate) fn abandon_streams(app: &AppHandle) {
     let streams = state(app).streams.clone();
-    tauri::async_runtime::spawn(async move { streams.stop_all(Duration::ZERO).await });
+    // Now, and not when the task runs: the next page may have opened its own by then.
+    let abandoned = streams.abandon();
+    tauri::async_runtime::spawn(async move {
+        for id in abandoned {
+            streams.stop(id).await;
+        }
+    });
 }
 
 /// Whether closing the window leaves the program running.
