@@ -16,7 +16,6 @@ use shared::{
     wire::{AudioFormat, ClientMessage, Encoding, GlossaryTerm, MAX_GLOSSARY_TERM_BYTES, MAX_GLOSSARY_TERMS, Start},
 };
 use tauri::{AppHandle, Manager as _, State, ipc::Channel};
-use tauri_plugin_autostart::ManagerExt as _;
 use tauri_plugin_dialog::DialogExt as _;
 use tokio::sync::oneshot;
 
@@ -152,13 +151,15 @@ pub(crate) async fn open_stream(app: AppHandle, request: StreamRequest, told: Ch
         let (url, credential) = program::way_in(&asker).await?;
         Ok(Session { url, credential, start })
     });
-    let tell = Arc::new(move |what| {
-        if let Err(error) = told.send(what) {
+    let page = Box::new(move |what| match told.send(what) {
+        Ok(()) => true,
+        Err(error) => {
             tracing::debug!(%error, "a page that is gone could not be told");
+            false
         }
     });
     let streams = app.state::<Program>().streams.clone();
-    streams.open(opener, opening, tell).await
+    streams.open(opener, opening, page).await
 }
 
 #[tauri::command]
@@ -221,15 +222,13 @@ pub(crate) async fn sign_out(app: AppHandle) -> Result<(), Refusal> {
 
 #[tauri::command(async)]
 pub(crate) fn settings(app: AppHandle) -> Result<Settings, Refusal> {
-    let settings = app.state::<Program>().settings();
-    // The system knows best: autostart can be turned off without us.
-    let autostart = app.autolaunch().is_enabled().unwrap_or(settings.autostart);
-    Ok(Settings { autostart, ..settings })
+    Ok(program::told_settings(&app))
 }
 
 #[tauri::command(async)]
 pub(crate) fn set_settings(app: AppHandle, settings: Settings) -> Result<Settings, Refusal> {
-    Ok(program::set(&app, settings.checked()?))
+    let before = app.state::<Program>().settings();
+    Ok(program::set(&app, settings.checked(&before)?))
 }
 
 #[tauri::command]

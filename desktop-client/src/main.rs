@@ -41,7 +41,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use self::{
     program::Program,
-    settings::{Found, Mode},
+    settings::{Found, Given, Mode},
 };
 
 /// Live captions and translation of what you say and of what this computer plays, over any window.
@@ -131,14 +131,11 @@ fn set_up(app: &mut App<Wry>, arguments: &Arguments) -> anyhow::Result<()> {
     };
     let webview_dir = arguments.config_dir.is_some().then(|| dir.join("webview"));
     let (mut settings, found) = settings::load(&dir);
-    if let Some(server) = &arguments.server {
-        (settings.mode, settings.server) = (Mode::Server, server.trim_end_matches('/').to_owned());
-    }
-    if arguments.local {
-        settings.mode = Mode::Local;
-    }
+    let server = arguments.server.as_deref();
+    let mode = if arguments.local { Some(Mode::Local) } else { server.map(|_| Mode::Server) };
+    let given = Given::put(&mut settings, mode, server);
     app.manage(overlay::Overlay::new(&dir));
-    app.manage(Program::new(dir, webview_dir, settings));
+    app.manage(Program::new(dir, webview_dir, settings, given));
     #[cfg(feature = "local")]
     {
         let installed = app.path().resource_dir().ok().map(|dir| dir.join("models"));
@@ -148,6 +145,7 @@ fn set_up(app: &mut App<Wry>, arguments: &Arguments) -> anyhow::Result<()> {
     if let Found::Bad(path) = found {
         program::notice(&handle, "settings_bad", path.display().to_string());
     }
+    tray::listen(&handle);
     program::begin(&handle, arguments.hidden)?;
     tauri::async_runtime::spawn(overlay::watch(handle.clone()));
     tauri::async_runtime::spawn(follow_streams(handle.clone()));

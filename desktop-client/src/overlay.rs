@@ -50,13 +50,10 @@ impl Overlay {
 /// Brings the overlay into the state that `settings` ask for.
 ///
 /// # Errors
-/// When the window cannot be made or moved.
+/// When there is no such window, or it cannot be moved.
 pub(crate) fn apply(app: &AppHandle, settings: &Settings) -> tauri::Result<()> {
-    let window = match app.get_webview_window(windows::OVERLAY) {
-        Some(window) => window,
-        None if !settings.overlay => return Ok(()),
-        None => windows::overlay(app)?,
-    };
+    // Not made here: this is called from within events, and there some systems wait for a new window for ever.
+    let window = app.get_webview_window(windows::OVERLAY).ok_or(tauri::Error::WindowNotFound)?;
     if !settings.overlay {
         keep_place(app, &window);
         return window.hide();

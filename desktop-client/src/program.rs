@@ -19,7 +19,7 @@ use crate::{
     overlay,
     person::{Desk, SignInState},
     refusal::Refusal,
-    settings::{self, Mode, Settings},
+    settings::{self, Given, Mode, Settings},
     shortcuts,
     streams::{Streams, told::Closed},
     tray::{self, Words},
@@ -28,6 +28,9 @@ use crate::{
 
 /// How long the words owed are waited for when the program ends.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same when captions are made elsewhere from now on.
+const OWED: Duration = Duration::from_secs(10);
 
 /// Something the person should know, as a word of the page and what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,6 +49,7 @@ pub(crate) struct Program {
     /// Where the page keeps its own; `None`: where the system has it.
     webview_dir: Option<PathBuf>,
     settings: Mutex<Settings>,
+    given: Mutex<Given>,
     notices: Mutex<Vec<Notice>>,
     words: Mutex<Words>,
     /// Whom the present server is asked through; made when it is first wanted.
@@ -60,11 +64,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Program {
-    pub(crate) fn new(dir: PathBuf, webview_dir: Option<PathBuf>, settings: Settings) -> Self {
+    pub(crate) fn new(dir: PathBuf, webview_dir: Option<PathBuf>, settings: Settings, given: Given) -> Self {
         Self {
             dir,
             webview_dir,
             settings: Mutex::new(settings),
+            given: Mutex::new(given),
             notices: Mutex::default(),
             words: Mutex::default(),
             desk: Mutex::default(),
@@ -115,10 +120,16 @@ fn no_notice(app: &AppHandle, code: &str) {
 /// Puts everything into the state that the settings ask for, at the start.
 pub(crate) fn begin(app: &AppHandle, hidden: bool) -> tauri::Result<()> {
     windows::main(app, hidden)?;
+    // Made now though it may not be wanted yet: later it is shown from within events, where no window can be made.
+    let overlay = windows::overlay(app);
     let settings = state(app).settings();
     tray::apply(app, settings.tray);
     register(app, &settings);
-    show_overlay(app, &settings);
+    match overlay {
+        Ok(_) if settings.overlay => show_overlay(app, &settings),
+        Ok(_) => {}
+        Err(error) => notice(app, "overlay_failed", error.to_string()),
+    }
     if !hidden {
         warm(app, &settings);
     }
@@ -146,10 +157,25 @@ pub(crate) fn change(app: &AppHandle, change: impl FnOnce(&mut Settings)) {
     set(app, settings);
 }
 
+/// The settings as a window shows them. The system knows best: autostart can be turned on and off without us, and what is
+/// shown is what a person's change is a change of.
+pub(crate) fn told_settings(app: &AppHandle) -> Settings {
+    let enabled = app.autolaunch().is_enabled();
+    let program = state(app);
+    let mut settings = lock(&program.settings);
+    settings.autostart = enabled.unwrap_or(settings.autostart);
+    settings.clone()
+}
+
 /// Puts `settings` in force and writes them down. Returns them as they are then.
-pub(crate) fn set(app: &AppHandle, settings: Settings) -> Settings {
-    let before = std::mem::replace(&mut *lock(&state(app).settings), settings.clone());
-    if let Err(error) = settings::save(&state(app).dir, &settings) {
+pub(crate) fn set(app: &AppHandle, mut settings: Settings) -> Settings {
+    let before = state(app).settings();
+    if before.autostart != settings.autostart && !begin_with_system(app, settings.autostart) {
+        settings.autostart = before.autostart;
+    }
+    *lock(&state(app).settings) = settings.clone();
+    let to_save = lock(&state(app).given).saved(&settings);
+    if let Err(error) = settings::save(&state(app).dir, &to_save) {
         notice(app, "settings_unsaved", error.to_string());
     }
     if (before.overlay, before.through) != (settings.overlay, settings.through) {
@@ -161,22 +187,42 @@ pub(crate) fn set(app: &AppHandle, settings: Settings) -> Settings {
     if before.tray != settings.tray {
         tray::apply(app, settings.tray);
     }
-    if before.autostart != settings.autostart {
-        let autostart = app.autolaunch();
-        if let Err(error) = if settings.autostart { autostart.enable() } else { autostart.disable() } {
-            notice(app, "autostart_failed", error.to_string());
-        }
-    }
     if (before.mode, &before.server) != (settings.mode, &settings.server) {
         let app = app.clone();
         tauri::async_runtime::spawn(async move { person(&app).await });
     }
-    if (before.mode, &before.model) != (settings.mode, &settings.model) {
-        warm(app, &settings);
+    if before.place() != settings.place() {
+        move_to(app, settings.clone());
     }
     tray::update(app);
     app.emit("settings", &settings).ok();
     settings
+}
+
+/// Has the system start the program with it, or no longer. False where it cannot.
+fn begin_with_system(app: &AppHandle, wanted: bool) -> bool {
+    let autostart = app.autolaunch();
+    if autostart.is_enabled().is_ok_and(|enabled| enabled == wanted) {
+        return true;
+    }
+    let done = if wanted { autostart.enable() } else { autostart.disable() };
+    if let Err(error) = &done {
+        notice(app, "autostart_failed", error.to_string());
+    }
+    done.is_ok()
+}
+
+/// Captions are made elsewhere from now on: no sound goes any longer to where they were made before. The words owed still
+/// come, and then the page is told that the stream is closed.
+fn move_to(app: &AppHandle, settings: Settings) {
+    let app = app.clone();
+    tauri::async_runtime::spawn(async move {
+        let streams = state(&app).streams.clone();
+        streams.stop_all(OWED).await;
+        if state(&app).settings().place() == settings.place() {
+            warm(&app, &settings);
+        }
+    });
 }
 
 fn register(app: &AppHandle, settings: &Settings) {
@@ -271,7 +317,13 @@ fn stream_of(server: &str) -> Option<String> {
 /// Lets go of what a page that is no more had opened.
 pub(crate) fn abandon_streams(app: &AppHandle) {
     let streams = state(app).streams.clone();
-    tauri::async_runtime::spawn(async move { streams.stop_all(Duration::ZERO).await });
+    // Now, and not when the task runs: the next page may have opened its own by then.
+    let abandoned = streams.abandon();
+    tauri::async_runtime::spawn(async move {
+        for id in abandoned {
+            streams.stop(id).await;
+        }
+    });
 }
 
 /// Whether closing the window leaves the program running.

@@ -82,6 +82,34 @@ impl Default for Settings {
     }
 }
 
+/// What the command line says in place of what is saved: in force, and never written down. Who chooses something else in the
+/// program has chosen, and that is.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// What was given, and what is saved.
+    mode: Option<(Mode, Mode)>,
+    server: Option<(String, String)>,
+}
+
+impl Given {
+    /// Puts into `settings` what was given.
+    pub(crate) fn put(settings: &mut Settings, mode: Option<Mode>, server: Option<&str>) -> Self {
+        let mode = mode.map(|given| (given, std::mem::replace(&mut settings.mode, given)));
+        let server = server.map(|given| given.trim_end_matches('/').to_owned());
+        let server = server.map(|given| (given.clone(), std::mem::replace(&mut settings.server, given)));
+        Self { mode, server }
+    }
+
+    /// What is written down while `settings` are in force.
+    pub(crate) fn saved(&mut self, settings: &Settings) -> Settings {
+        self.mode.take_if(|(given, _)| *given != settings.mode);
+        self.server.take_if(|(given, _)| *given != settings.server);
+        let mode = self.mode.map_or(settings.mode, |(_, saved)| saved);
+        let server = self.server.as_ref().map_or(&settings.server, |(_, saved)| saved).clone();
+        Settings { mode, server, ..settings.clone() }
+    }
+}
+
 /// What was found where the settings should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -157,11 +185,16 @@ impl Settings {
         self
     }
 
-    /// These settings as a person typed them, ready for use.
+    /// Where captions are made: in this process with the models of a folder, or by a server.
+    pub(crate) fn place(&self) -> (Mode, &str) {
+        (self.mode, if self.mode == Mode::Local { &self.model } else { &self.server })
+    }
+
+    /// These settings as a person typed them in place of `before`, ready for use.
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(crate) fn checked(mut self) -> Result<Self, Refusal> {
+    pub(crate) fn checked(mut self, before: &Self) -> Result<Self, Refusal> {
         self.server = self.server.trim().trim_end_matches('/').to_owned();
         self.model = self.model.trim().to_owned();
         if self.mode == Mode::Local && cfg!(not(feature = "local")) {
@@ -170,7 +203,9 @@ impl Settings {
         if self.mode == Mode::Server || !self.server.is_empty() {
             Server::new(&self.server).map_err(|error| Refusal::new("bad_server", format!("{error:#}")))?;
         }
-        if !self.model.is_empty() && !Path::new(&self.model).is_dir() {
+        // A folder that is gone is told of when it is wanted; until then it must not stand in the way of everything else.
+        let chosen = self.mode == Mode::Local && self.place() != before.place();
+        if chosen && !self.model.is_empty() && !Path::new(&self.model).is_dir() {
             let message = format!("`{}` is no folder; choose the folder that a model was pulled into", self.model);
             return Err(Refusal::new("no_model", message));
         }
@@ -217,14 +252,55 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused_by_name() {
-        let refused = |settings: Settings| settings.checked().unwrap_err().fault;
         let good = Settings { mode: Mode::Server, ..Settings::default() };
-        assert!(good.clone().checked().is_ok());
+        let refused = |settings: Settings| settings.checked(&good).unwrap_err().fault;
+        assert!(good.clone().checked(&good).is_ok());
         assert_eq!(refused(Settings { server: "http://captions.example".to_owned(), ..good.clone() }), "bad_server");
-        assert_eq!(refused(Settings { model: "/nonexistent/model".to_owned(), ..good.clone() }), "no_model");
         let shortcuts = Shortcuts { toggle: "Hyper+Q+W".to_owned(), ..Shortcuts::default() };
         assert_eq!(refused(Settings { shortcuts, ..good.clone() }), "bad_shortcut");
-        let typed = Settings { server: " https://captions.example/ ".to_owned(), ..good };
-        assert_eq!(typed.checked().unwrap().server, "https://captions.example");
+        let typed = Settings { server: " https://captions.example/ ".to_owned(), ..good.clone() };
+        assert_eq!(typed.checked(&good).unwrap().server, "https://captions.example");
+    }
+
+    #[test]
+    #[cfg(feature = "local")]
+    fn a_folder_has_to_be_there_only_when_it_is_chosen() {
+        let gone = Settings { mode: Mode::Local, model: "/nonexistent/model".to_owned(), ..Settings::default() };
+        let (none, server) = (Settings { model: String::new(), ..gone.clone() }, Mode::Server);
+        assert_eq!(gone.clone().checked(&none).unwrap_err().fault, "no_model");
+        let by_server = Settings { mode: server, ..gone.clone() };
+        assert_eq!(gone.clone().checked(&by_server).unwrap_err().fault, "no_model");
+        assert!(Settings { tray: false, ..gone.clone() }.checked(&gone).is_ok(), "it vanished since");
+        assert!(by_server.checked(&gone).is_ok(), "the way out of it");
+    }
+
+    #[test]
+    fn what_the_command_line_says_is_in_force_and_not_written_down() {
+        let saved = Settings { mode: Mode::Server, server: "https://saved.example".to_owned(), ..Settings::default() };
+        let mut settings = saved.clone();
+        let mut given = Given::put(&mut settings, Some(Mode::Local), Some("https://given.example/"));
+        assert_eq!((settings.mode, settings.server.as_str()), (Mode::Local, "https://given.example"));
+        settings.tray = false;
+        assert_eq!(given.saved(&settings), Settings { tray: false, ..saved.clone() });
+        // What is chosen in the program is kept, even where it is then what was given.
+        settings.mode = Mode::Server;
+        assert_eq!(given.saved(&settings), Settings { tray: false, ..saved.clone() });
+        settings.mode = Mode::Local;
+        assert_eq!(given.saved(&settings), Settings { tray: false, mode: Mode::Local, ..saved });
+        settings.server = "https://chosen.example".to_owned();
+        assert_eq!(given.saved(&settings), settings);
+        assert_eq!(Given::default().saved(&settings), settings);
+    }
+
+    #[test]
+    fn captions_are_made_elsewhere_only_where_the_mode_in_force_says_so() {
+        let server = Settings { mode: Mode::Server, ..Settings::default() };
+        let local = Settings { mode: Mode::Local, ..server.clone() };
+        assert_ne!(server.place(), local.place());
+        let (other_server, other_model) = ("https://other.example".to_owned(), "/models".to_owned());
+        assert_ne!(Settings { server: other_server.clone(), ..server.clone() }.place(), server.place());
+        assert_ne!(Settings { model: other_model.clone(), ..local.clone() }.place(), local.place());
+        assert_eq!(Settings { model: other_model, tray: false, ..server.clone() }.place(), server.place());
+        assert_eq!(Settings { server: other_server, ..local.clone() }.place(), local.place());
     }
 }

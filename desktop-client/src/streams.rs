@@ -10,7 +10,7 @@ mod up;
 
 use std::{
     collections::HashMap,
-    future::Future,
+    future::{Future, pending},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,7 +22,7 @@ use std::{
 use client::Session;
 use shared::wire::ClientMessage;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
 };
 
@@ -39,6 +39,9 @@ const ORDERS: usize = 32;
 
 /// Finds out where the gateway is and who asks, which may take a while: models are loaded, tokens refreshed.
 pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Session, Closed>> + Send>>;
+
+/// Tells the page; false where it can be told no more.
+pub(crate) type Page = Box<dyn Fn(Told) -> bool + Send + Sync>;
 
 /// What the tray has to know of the streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,13 +67,15 @@ pub(crate) struct Streams(Arc<Inner>);
 struct Inner {
     open: Mutex<HashMap<u32, Stream>>,
     newest: AtomicU32,
+    /// Pages that were abandoned so far. Changed, and compared, only while `open` is locked.
+    abandoned: AtomicU64,
     listening: watch::Sender<Listening>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
         let listening = watch::Sender::new(Listening::default());
-        Self { open: Mutex::default(), newest: AtomicU32::new(0), listening }
+        Self { open: Mutex::default(), newest: AtomicU32::new(0), abandoned: AtomicU64::new(0), listening }
     }
 }
 
@@ -83,28 +88,43 @@ impl Streams {
     /// Opens a stream. Sound is taken in from now on, whenever the session is open; what becomes of it is told.
     ///
     /// # Errors
-    /// When there is no sound to be had.
-    pub(crate) async fn open(&self, opener: Opener, opening: Opening, tell: Tell) -> Result<u32, Refusal> {
+    /// When there is no sound to be had, or the page went away meanwhile.
+    pub(crate) async fn open(&self, opener: Opener, opening: Opening, page: Page) -> Result<u32, Refusal> {
+        let abandoned = self.0.abandoned.load(Ordering::Relaxed);
         let first = Arc::clone(&opener);
         let opened = tokio::task::spawn_blocking(move || first()).await.map_err(Refusal::failed)?;
         let ears = opened.map_err(|error| told::of_capture(&error))?;
         let id = self.0.newest.fetch_add(1, Ordering::Relaxed) + 1;
         let (orders, ordered) = mpsc::channel(ORDERS);
         let stopping = watch::Sender::new(false);
+        let (tell, unheard) = heard_by(page);
         let began_ms = Arc::new(AtomicU64::new(0));
         let up = Up::new(opener, ears, Arc::clone(&tell), Arc::clone(&began_ms));
         let state = LinkState::Connecting;
         let down = Down { tell: Arc::clone(&tell), began_ms, stopping: stopping.subscribe(), state };
-        self.change(|open| open.insert(id, Stream { orders, stopping, paused: false }));
+        let insert = |open: &mut HashMap<u32, Stream>| {
+            let asked_for = self.0.abandoned.load(Ordering::Relaxed) == abandoned;
+            asked_for.then(|| open.insert(id, Stream { orders, stopping, paused: false })).is_some()
+        };
+        if !self.change(insert) {
+            return Err(Refusal::new("failed", "the page that asked for this stream is gone"));
+        }
         let streams = self.clone();
         tokio::spawn(async move {
             let (link, linked) = oneshot::channel();
             let mut up = tokio::spawn(up.run(ordered, linked));
             let mut down = std::pin::pin!(down.run(opening, link));
+            let mut unheard = std::pin::pin!(async {
+                unheard.notified().await;
+                streams.stop(id).await;
+                pending().await
+            });
             let closed = tokio::select! {
                 closed = &mut down => closed,
                 // What is ours went wrong; else the way down says how it ends.
                 Ok(Err(closed)) = &mut up => closed,
+                // Nobody listens to what nobody reads.
+                closed = &mut unheard => closed,
             };
             up.abort();
             streams.change(|open| open.remove(&id));
@@ -142,6 +162,14 @@ impl Streams {
         }
     }
 
+    /// What a page opened that is no more, to be stopped. What it is still about to open will not be opened.
+    #[must_use]
+    pub(crate) fn abandon(&self) -> Vec<u32> {
+        let open = self.lock();
+        self.0.abandoned.fetch_add(1, Ordering::Relaxed);
+        open.keys().copied().collect()
+    }
+
     /// Stops all of them, and waits at most so long for the words owed.
     pub(crate) async fn stop_all(&self, patience: Duration) {
         let all: Vec<u32> = self.lock().keys().copied().collect();
@@ -160,16 +188,29 @@ impl Streams {
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut HashMap<u32, Stream>) -> T) {
+    fn change<T>(&self, change: impl FnOnce(&mut HashMap<u32, Stream>) -> T) -> T {
         let mut open = self.lock();
-        change(&mut open);
+        let changed = change(&mut open);
         let paused = !open.is_empty() && open.values().all(|stream| stream.paused);
         self.0.listening.send_replace(Listening { open: open.len(), paused });
+        changed
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Stream>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How `page` is told, and what is notified when it no longer can be.
+fn heard_by(page: Page) -> (Tell, Arc<Notify>) {
+    let unheard = Arc::new(Notify::new());
+    let notified = Arc::clone(&unheard);
+    let tell = Arc::new(move |told| {
+        if !page(told) {
+            notified.notify_one();
+        }
+    });
+    (tell, unheard)
 }
 
 #[cfg(test)]

@@ -46,6 +46,11 @@ impl Words {
     }
 }
 
+/// Obeys the menu, for as long as the program runs. An icon's own ear would outlive it, and hear for the next one too.
+pub(crate) fn listen(app: &AppHandle) {
+    app.on_menu_event(|app, event| chosen(app, event.id().as_ref()));
+}
+
 /// Makes the icon, or takes it away.
 pub(crate) fn apply(app: &AppHandle, wanted: bool) {
     if !wanted {
@@ -163,7 +168,6 @@ fn build(app: &AppHandle) -> tauri::Result<()> {
         .menu(&items.menu)
         // Where a click has a meaning of its own, it shows the window, as everywhere on that system.
         .show_menu_on_left_click(cfg!(target_os = "macos"))
-        .on_menu_event(|app, event| chosen(app, event.id().as_ref()))
         .on_tray_icon_event(|tray, event| {
             if let TrayIconEvent::Click { button: MouseButton::Left, button_state: MouseButtonState::Up, .. } = event
                 && cfg!(not(target_os = "macos"))

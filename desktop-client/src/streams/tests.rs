@@ -72,9 +72,9 @@ fn opening(local: Arc<Local>) -> Opening {
 }
 
 /// What a page was told; it takes its time for nothing.
-fn page() -> (Tell, std::sync::mpsc::Receiver<Told>) {
+fn page() -> (Page, std::sync::mpsc::Receiver<Told>) {
     let (told, tells) = std::sync::mpsc::sync_channel(100_000);
-    (Arc::new(move |what| told.send(what).unwrap()), tells)
+    (Box::new(move |what| told.send(what).is_ok()), tells)
 }
 
 async fn until(tells: &std::sync::mpsc::Receiver<Told>, all: &mut Vec<Told>, is: impl Fn(&Told) -> bool) {
@@ -163,6 +163,58 @@ async fn a_pause_closes_the_device_and_the_session_goes_on_after_it() {
     assert_eq!(started.count(), 1, "one session");
     assert!(tells.try_recv().is_err(), "nothing follows");
     local.stop(Duration::from_secs(10)).await;
+}
+
+/// A device that hears nothing, and tells when it is let go.
+fn silent() -> (Opener, std::sync::mpsc::Receiver<()>) {
+    struct Tells(std::sync::mpsc::SyncSender<()>);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.0.try_send(()).ok();
+        }
+    }
+    let (lets_go, let_go) = std::sync::mpsc::sync_channel(1);
+    let opener: Opener = Arc::new(move || {
+        let (gives, heard) = mpsc::channel(1);
+        Ok(Ears { heard, device: Box::new((gives, Tells(lets_go.clone()))) })
+    });
+    (opener, let_go)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_opens_while_its_page_goes_away_is_none() {
+    let streams = Streams::default();
+    let (device, let_go) = silent();
+    let (reached, reaches) = oneshot::channel();
+    let (go_on, goes_on) = std::sync::mpsc::sync_channel(1);
+    let held = Mutex::new(Some((reached, goes_on)));
+    let slow: Opener = Arc::new(move || {
+        let (reached, goes_on) = held.lock().unwrap().take().unwrap();
+        reached.send(()).unwrap();
+        goes_on.recv().unwrap();
+        device()
+    });
+    let (asked, never) = (streams.clone(), Box::pin(std::future::pending()));
+    let opening = tokio::spawn(async move { asked.open(slow, never, page().0).await });
+    reaches.await.unwrap();
+    assert!(streams.abandon().is_empty());
+    go_on.send(()).unwrap();
+    assert!(opening.await.unwrap().is_err());
+    assert_eq!(streams.listening().borrow().open, 0);
+    let_go.recv_timeout(PATIENCE).unwrap();
+
+    // The next page has its own.
+    let (device, _) = silent();
+    streams.open(device, Box::pin(std::future::pending()), page().0).await.unwrap();
+    assert_eq!(streams.listening().borrow().open, 1);
+    assert_eq!(streams.abandon().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_heard_for_a_page_that_cannot_be_told() {
+    let (streams, (device, let_go)) = (Streams::default(), silent());
+    streams.open(device, Box::pin(std::future::pending()), Box::new(|_| false)).await.unwrap();
+    tokio::task::spawn_blocking(move || let_go.recv_timeout(PATIENCE)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
