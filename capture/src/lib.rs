@@ -18,7 +18,9 @@
 //!
 //! The pace: devices run up to some hundred millionths fast or slow, and more where they are made of software. The rate
 //! of each is measured against [`std::time::Instant`] and taken out by the resampler, so that sample `n` was heard
-//! `n / 16000` s after the first, give or take 20 ms, for hours. What a device does not deliver is silence in its place.
+//! `n / 16000` s after the first, give or take 20 ms, for hours. What a device does not deliver is silence in its place; but
+//! where more than 5 s are missing at once, because the machine slept or this program was stopped, they are told and left
+//! out, and time goes on from there.
 
 mod devices;
 mod flow;
@@ -90,7 +92,8 @@ pub enum Heard {
     Frame(Frame),
     /// The device went away, or another became the default, and this one gives the sound now.
     Moved(Device),
-    /// Sound that the machine could not deliver; as much silence was put in its place. That nothing plays is no loss.
+    /// Sound that the machine could not deliver. As much silence was put in its place, but for a piece of more than 5 s at
+    /// once, for which nothing stands: the machine slept, or this program was stopped. That nothing plays is no loss.
     Lost(Duration),
     /// No device is left; silence goes on, and sound when one comes.
     Waiting,

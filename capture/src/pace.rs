@@ -5,7 +5,8 @@
 //! each second is a point of the edge. The resampler is steered by the slope of up to the last minute of points, and by how
 //! far the edge has gone from where it was at the start, so that an error goes away instead of adding up.
 //!
-//! A device that stalls leaves a hole; no steering, but silence fills it.
+//! A device that stalls leaves a hole; no steering, but silence fills it. A clock that leaps is not for this to mend: `flow`
+//! leaves the leap out of the time it tells.
 
 use std::collections::VecDeque;
 
@@ -124,10 +125,20 @@ impl Pace {
         (self.slope, self.jitter, self.steer) = (0.0, 0.0, 0.0);
     }
 
+    /// The clock leapt, and those who told the time leave the leap out from now on: the next sound starts anew. The device
+    /// is the same, and so is how fast it runs.
+    pub(crate) fn leapt(&mut self) {
+        (self.broken, self.filled) = (true, f64::NEG_INFINITY);
+    }
+
+    /// Seconds by which what is made is behind the clock.
+    pub(crate) fn late(&self, now: f64) -> f64 {
+        self.reference.unwrap_or(0.0) - (self.made - now)
+    }
+
     /// Nothing new has come by `now`: seconds of silence to put in.
     pub(crate) fn waited(&mut self, now: f64) -> f64 {
-        let late = self.reference.unwrap_or(0.0) - (self.made - now);
-        let fill = late - self.patience;
+        let fill = self.late(now) - self.patience;
         if fill < LEAST_FILL {
             return 0.0;
         }

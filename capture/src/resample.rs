@@ -74,6 +74,19 @@ impl Converter {
 
     /// Appends what is still under way, so that all output lasts as long as all input.
     pub(crate) fn finish(mut self, out: &mut Vec<i16>) {
+        self.drain(out);
+    }
+
+    /// Appends what is still under way, and knows nothing of it when the next sound comes.
+    pub(crate) fn restart(&mut self, out: &mut Vec<i16>) {
+        self.drain(out);
+        self.inner.reset();
+        self.waiting.clear();
+        self.delay_left = self.inner.output_delay();
+        (self.steer, self.owed, self.given) = (0.0, 0.0, 0.0);
+    }
+
+    fn drain(&mut self, out: &mut Vec<i16>) {
         while self.given + 0.5 < self.owed {
             self.waiting.resize(self.block, 0.0);
             self.run(out);
@@ -206,6 +219,22 @@ mod tests {
             let ideal = 176_000.0 * (1.0 + steer);
             assert!((out.len() as f64 - ideal).abs() < 3.0, "{steer}: {} samples, of {ideal}", out.len());
         }
+    }
+
+    #[test]
+    fn after_a_restart_nothing_is_left_of_what_was_before() {
+        let (mut one, mut other) = (Converter::new(44_100).unwrap(), Converter::new(44_100).unwrap());
+        let (mut before, mut after, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+        one.steer(MAX_STEER);
+        one.push(&tone(44_100, 440.0, 1.003), &mut before);
+        one.restart(&mut before);
+        let ideal = 16_000.0 * 1.003 * (1.0 + MAX_STEER);
+        assert!((before.len() as f64 - ideal).abs() < 3.0, "{} samples, of {ideal}", before.len());
+        for (converter, out) in [(&mut one, &mut after), (&mut other, &mut fresh)] {
+            converter.steer(-MAX_STEER);
+            converter.push(&tone(44_100, 1000.0, 0.5), out);
+        }
+        assert_eq!(after, fresh);
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod server;
 #[path = "pulse/signal.rs"]
 mod signal;
 
+use std::time::Duration;
+
 use server::Server;
 
 /// What the child is to do: the arguments of the example.
@@ -143,6 +145,27 @@ fn a_server_that_goes_is_waited_for() {
     server.play("one", "played.wav").ends();
     ear.until_loud();
     server::assert_paced(&ear.finish());
+}
+
+#[test]
+fn a_sleep_is_told_and_left_out() {
+    let Some(server) = Server::start(&["one"]) else { return };
+    let mut ear = server.listen("system", None);
+    ear.seconds(2);
+    ear.sleeps(Duration::from_secs(12));
+    ear.until("lost_ms");
+    signal::write(&server.path("played.wav"), 2.0);
+    server.play("one", "played.wav").ends();
+    ear.until_loud();
+    ear.seconds(1);
+    let lines = ear.finish();
+    let lost: f64 = lines.iter().filter_map(|line| server::number(line, "lost_ms")).sum();
+    let place = |line: &String| Some((server::number(line, "samples")? / 16.0, server::number(line, "at_ms")?));
+    let (sound, at) = lines.iter().rev().find_map(place).unwrap();
+    println!("{lost} ms are left out of {at} ms, of which {sound} ms were heard");
+    // Some of the 12 s was kept by the server.
+    assert!((5_000.0..13_000.0).contains(&lost), "{lost} ms: {lines:#?}");
+    assert!((sound + lost - at).abs() < 1_500.0, "{sound} ms heard, {lost} ms lost, after {at} ms: {lines:#?}");
 }
 
 #[test]

@@ -212,6 +212,18 @@ impl Ear {
         }
     }
 
+    /// Stops it where it is, for as long.
+    pub(crate) fn sleeps(&self, time: Duration) {
+        self.signal("STOP");
+        thread::park_timeout(time);
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    }
+
     /// Lets it end; all that it said.
     pub(crate) fn finish(mut self) -> Vec<String> {
         drop(self.process.0.stdin.take());
