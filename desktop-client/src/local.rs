@@ -1,22 +1,33 @@
-//! Local mode: gateway and workers in this process, on a port of this machine that nobody else can reach.
+//! Local mode: gateway and workers in this process, on a loopback port. No other machine can reach it, and the gateway turns
+//! away the pages of browsers; another program of this machine could open a session of its own there, and would hear nothing
+//! of ours.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use client::{ClientError, Credential, TokenSource};
+use secrecy::SecretString;
 use serde::Deserialize;
 use shared::config::Env;
 use subtide::roles::{Roles, Settings};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::{Mutex, watch},
+    time::timeout,
+};
 
 /// The models that come with the program.
 const SHIPPED_SPEECH: &str = "demo-stt-en";
 const SHIPPED_TRANSLATION: &str = "demo-mt-en-es";
 /// How long a session may be paused.
 const IDLE: Duration = Duration::from_hours(24);
+/// Models that nobody listens with any more have nothing to say; they may take so long to end.
+const END: Duration = Duration::from_secs(10);
 /// How deep below the chosen folder models are looked for: `organisation/name`.
 const DEPTH: usize = 2;
 
@@ -32,6 +43,22 @@ pub(crate) struct Local {
 struct Running {
     model: String,
     roles: Roles,
+    /// Each [`Guest`] has a receiver of it.
+    guests: watch::Sender<()>,
+}
+
+/// What a session shows at the door. Nobody is asked there, so it says nothing; but it lives as long as the session does, and the
+/// models stay as long.
+#[derive(Debug)]
+struct Guest {
+    _stays: watch::Receiver<()>,
+}
+
+#[async_trait]
+impl TokenSource for Guest {
+    async fn token(&self, _fresh: bool) -> Result<SecretString, ClientError> {
+        Ok("guest".into())
+    }
 }
 
 /// The models of a folder, by what they do.
@@ -55,29 +82,69 @@ impl Local {
         Self { shipped, running: Mutex::new(None) }
     }
 
-    /// Address of the stream, with the models in the folder `model` (empty: those that come with the program). They are loaded
-    /// where they are not yet; others are let go.
+    /// Address of the stream, with the models in the folder `model` (empty: those that come with the program), and what to show
+    /// there. They are loaded where they are not yet; others are let go, once no session with them is left.
     ///
     /// # Errors
     /// When there is no such model, or it cannot be loaded.
-    pub(crate) async fn url(&self, model: &str) -> anyhow::Result<String> {
+    pub(crate) async fn way_in(&self, model: &str) -> anyhow::Result<(String, Credential)> {
         let mut running = self.running.lock().await;
+        if let Some(error) = running.as_mut().and_then(|running| running.roles.failure()) {
+            tracing::warn!(error = format!("{error:#}"), "local mode broke; it begins anew");
+            *running = None;
+        }
         if let Some(running) = running.as_ref().filter(|running| running.model == model) {
-            return Ok(running.roles.url());
+            return Ok(running.way_in());
         }
+        let wanted = settings(&self.shipped, model)?;
         if let Some(before) = running.take() {
-            before.roles.stop().await?;
+            before.let_go().await;
         }
-        let roles = Roles::start(settings(&self.shipped, model)?).await?;
-        let url = roles.url();
-        *running = Some(Running { model: model.to_owned(), roles });
-        Ok(url)
+        let (model, guests) = (model.to_owned(), watch::Sender::new(()));
+        Ok(running.insert(Running { model, roles: Roles::start(wanted).await?, guests }).way_in())
+    }
+
+    /// Lets the models go because captions are made elsewhere, once no session with them is left.
+    pub(crate) async fn rest(&self) {
+        let before = self.running.lock().await.take();
+        if let Some(before) = before {
+            before.let_go().await;
+        }
     }
 
     /// Lets the models go; what a gateway still owes it may send for so long.
     pub(crate) async fn stop(&self, patience: Duration) {
-        let Some(running) = self.running.lock().await.take() else { return };
-        if let Ok(Err(error)) = timeout(patience, running.roles.stop()).await {
+        // Models may just be being loaded; that, too, is waited for no longer.
+        let stopped = timeout(patience, async {
+            let running = self.running.lock().await.take();
+            if let Some(running) = running { running.roles.stop().await } else { Ok(()) }
+        });
+        if let Ok(Err(error)) = stopped.await {
+            tracing::warn!(error = format!("{error:#}"), "a role did not stop in order");
+        }
+    }
+}
+
+impl Running {
+    fn way_in(&self) -> (String, Credential) {
+        let guest = Guest { _stays: self.guests.subscribe() };
+        (self.roles.url(), Credential::Source(Arc::new(guest)))
+    }
+
+    /// Ends at once where nobody is a guest, so that there is room for other models; else when the last one has left.
+    async fn let_go(self) {
+        if self.guests.is_closed() {
+            self.end().await;
+        } else {
+            tokio::spawn(async move {
+                self.guests.closed().await;
+                self.end().await;
+            });
+        }
+    }
+
+    async fn end(self) {
+        if let Ok(Err(error)) = timeout(END, self.roles.stop()).await {
             tracing::warn!(error = format!("{error:#}"), "a role did not stop in order");
         }
     }
@@ -176,6 +243,8 @@ pub(crate) fn shipped_models(installed: Option<PathBuf>, program: Option<&Path>)
 mod tests {
     use super::*;
 
+    const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
+
     fn model(dir: &Path, name: &str, kind: &str) {
         fs::create_dir_all(dir.join(name)).unwrap();
         fs::write(dir.join(name).join("config.json"), format!("{{\"model_type\":\"{kind}\"}}")).unwrap();
@@ -221,10 +290,56 @@ mod tests {
 
     #[test]
     fn local_mode_is_heard_by_this_machine_alone() {
-        let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models"));
-        let settings = settings(shipped, "").unwrap();
+        let settings = settings(Path::new(MODELS), "").unwrap();
         assert!(settings.gateway.addr.ip().is_loopback() && settings.gateway.addr.port() == 0);
         assert!(settings.redis_url.is_none() && settings.health.is_none() && settings.gateway.web_ui.is_none());
         assert_eq!(pair_of("opus-mt-en-es"), "en-es");
+    }
+
+    fn local() -> Local {
+        Local::new(Path::new(MODELS).to_owned())
+    }
+
+    async fn answers(url: &str) -> bool {
+        let address = url.trim_start_matches("ws://").split('/').next().unwrap();
+        tokio::net::TcpStream::connect(address).await.is_ok()
+    }
+
+    async fn falls_silent(url: &str) {
+        timeout(Duration::from_secs(60), async {
+            while answers(url).await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn models_stay_as_long_as_somebody_listens_with_them() {
+        let local = local();
+        let (first, guest) = local.way_in("").await.unwrap();
+        assert_eq!(local.way_in("").await.unwrap().0, first, "they are loaded once");
+        assert!(local.way_in("/there/is/no/such/folder").await.is_err() && answers(&first).await);
+        let (second, other) = local.way_in(MODELS).await.unwrap();
+        assert!(second != first && answers(&first).await, "another folder does not stop whoever listens");
+        drop(guest);
+        falls_silent(&first).await;
+
+        local.rest().await;
+        assert!(answers(&second).await, "nor does a server");
+        drop(other);
+        falls_silent(&second).await;
+        let (third, nobody) = local.way_in("").await.unwrap();
+        drop(nobody);
+        local.rest().await;
+        assert!(!answers(&third).await, "where nobody listens they are gone at once");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_program_does_not_wait_for_models_that_are_being_loaded() {
+        let local = local();
+        let _loading = local.running.lock().await;
+        local.stop(Duration::ZERO).await;
     }
 }
