@@ -167,7 +167,12 @@ fn settings(shipped: &Path, model: &str) -> anyhow::Result<Settings> {
     let shipped_pair = (SHIPPED_TRANSLATION.to_owned(), shipped.join(SHIPPED_TRANSLATION));
     settings.translation.models.clear();
     for (name, directory) in std::iter::once(shipped_pair).chain(chosen.pairs) {
-        settings.translation.models.insert(pair_of(&name).parse()?, directory);
+        let Ok(pair) = pair_of(&name).parse() else {
+            let folder = directory.display();
+            tracing::warn!(%folder, "left aside: the name of a translation model ends in its pair of languages, as in -en-es");
+            continue;
+        };
+        settings.translation.models.insert(pair, directory);
     }
     settings.translation.any = chosen.any;
     Ok(settings)
@@ -197,7 +202,12 @@ impl Models {
 
     fn look(&mut self, folder: &Path, depth: usize) -> anyhow::Result<()> {
         if let Some(kind) = kind(folder) {
-            self.take(&kind, folder);
+            if is_partial(folder) {
+                let folder = folder.display();
+                tracing::warn!(%folder, "left aside: the model's download broke off; pull it again");
+            } else {
+                self.take(&kind, folder);
+            }
             return Ok(());
         }
         if depth == DEPTH {
@@ -207,7 +217,13 @@ impl Models {
         let mut below: Vec<_> =
             below.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
         below.sort();
-        below.iter().try_for_each(|path| self.look(path, depth + 1))
+        for path in &below {
+            // One folder that cannot be read takes nothing from the others.
+            if let Err(error) = self.look(path, depth + 1) {
+                tracing::warn!(error = format!("{error:#}"), "left aside");
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, kind: &str, folder: &Path) {
@@ -229,6 +245,12 @@ impl Models {
 fn kind(folder: &Path) -> Option<String> {
     let config = fs::read(folder.join("config.json")).ok()?;
     Some(serde_json::from_slice::<ModelConfig>(&config).ok()?.model_type)
+}
+
+/// Whether a download into `folder` broke off, or still goes on: `subtide models pull` calls a file so until it is whole.
+fn is_partial(folder: &Path) -> bool {
+    let Ok(mut files) = fs::read_dir(folder) else { return false };
+    files.any(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|extension| extension == "part")))
 }
 
 /// The `models` folder that came with the program: `installed`, or that of the checkout which the program was built in.
@@ -275,6 +297,19 @@ mod tests {
         let error = Models::in_folder(dir.path()).unwrap_err().to_string();
         assert!(error.contains("subtide models pull"), "{error}");
         assert!(Models::in_folder(&dir.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn an_odd_folder_takes_nothing_from_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        model(dir.path(), "opus-mt-en-fr", "marian");
+        model(dir.path(), "opus-mt-en-de (copy)", "marian");
+        model(dir.path(), "whisper-small", "whisper");
+        fs::write(dir.path().join("whisper-small/model.safetensors.part"), "half").unwrap();
+        let settings = settings(Path::new(MODELS), dir.path().to_str().unwrap()).unwrap();
+        let pairs: Vec<_> = settings.translation.models.keys().map(ToString::to_string).collect();
+        assert_eq!(pairs, ["en-es", "en-fr"]);
+        assert_eq!(Models::in_folder(dir.path()).unwrap().speech, None, "half a model is none");
     }
 
     #[test]
