@@ -21,10 +21,7 @@ use crate::{
     refusal::Refusal,
     settings::{self, Mode, Settings},
     shortcuts,
-    streams::{
-        Streams,
-        told::{Cause, Closed},
-    },
+    streams::{Streams, told::Closed},
     tray::{self, Words},
     windows,
 };
@@ -260,6 +257,7 @@ pub(crate) fn desk(app: &AppHandle) -> Result<Option<Arc<Desk>>, Refusal> {
 /// # Errors
 /// Why there is no way in, in the page's words.
 pub(crate) async fn way_in(app: &AppHandle) -> Result<(String, Credential), Closed> {
+    use crate::streams::told::Cause;
     let refused = |why: String| Closed { reason: why, ..Closed::of(Cause::Refused) };
     let settings = state(app).settings();
     match desk(app).map_err(|refusal| refused(refusal.message))? {
