@@ -6,7 +6,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -89,9 +89,17 @@ enum Wanted {
     Done(oneshot::Sender<()>),
 }
 
+/// What is known of the token without asking the keychain.
+#[derive(Default)]
+struct Memory {
+    token: Option<SecretString>,
+    /// How often it was put there or taken away. An answer of the keychain to an older question counts for nothing.
+    changes: u64,
+}
+
 /// The refresh token for one server.
 pub(crate) struct Keychain {
-    memory: Mutex<Option<SecretString>>,
+    memory: Mutex<Memory>,
     wanted: SyncSender<Wanted>,
     /// Whether the system's keychain does what is wanted.
     works: Arc<AtomicBool>,
@@ -118,7 +126,7 @@ impl Keychain {
         if serving.is_err() {
             works.store(false, Ordering::Relaxed);
         }
-        Self { memory: Mutex::new(None), wanted, works }
+        Self { memory: Mutex::default(), wanted, works }
     }
 
     /// Whether a sign-in outlives the program.
@@ -126,26 +134,32 @@ impl Keychain {
         self.works.load(Ordering::Relaxed)
     }
 
-    /// Asks the keychain for the token of an earlier run, unless there is one already. Whether there is one.
+    /// Asks the keychain for the token of an earlier run, unless there is one already. Whether there is one. Who signs in or out
+    /// while the keychain waits for its person knows better than it.
     pub(crate) async fn load(&self) -> bool {
-        if self.memory.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-            return true;
-        }
+        let asked_at = {
+            let memory = self.memory();
+            if memory.token.is_some() {
+                return true;
+            }
+            memory.changes
+        };
         let (told, answer) = oneshot::channel();
         if self.wanted.try_send(Wanted::Read(told)).is_err() {
             self.works.store(false, Ordering::Relaxed);
             return false;
         }
         let token = timeout(PATIENCE, answer).await.ok().and_then(Result::ok).flatten();
-        let there = token.is_some();
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = token;
-        there
+        let mut memory = self.memory();
+        if memory.changes == asked_at {
+            memory.token = token;
+        }
+        memory.token.is_some()
     }
 
     /// Takes the token away.
     pub(crate) fn forget(&self) {
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.want(None);
+        self.put(None);
     }
 
     /// Waits until the keychain did all that was wanted, for a while.
@@ -156,7 +170,15 @@ impl Keychain {
         }
     }
 
-    fn want(&self, secret: Option<SecretString>) {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, secret: Option<SecretString>) {
+        let mut memory = self.memory();
+        memory.token.clone_from(&secret);
+        memory.changes += 1;
+        // Before another may put one: the keychain is to end with what memory ends with.
         if self.wanted.try_send(Wanted::Write(secret)).is_err() {
             self.works.store(false, Ordering::Relaxed);
         }
@@ -165,13 +187,15 @@ impl Keychain {
 
 impl RefreshStore for Keychain {
     fn read(&self) -> anyhow::Result<String> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.as_ref().map(|token| token.expose_secret().to_owned()).context("nobody is signed in; sign in first")
+        self.memory()
+            .token
+            .as_ref()
+            .map(|token| token.expose_secret().to_owned())
+            .context("nobody is signed in; sign in first")
     }
 
     fn write(&self, token: &str) -> anyhow::Result<()> {
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.into());
-        self.want(Some(token.into()));
+        self.put(Some(token.into()));
         Ok(())
     }
 }
@@ -248,5 +272,52 @@ mod tests {
         assert!(!keychain.works());
         assert_eq!(keychain.read().unwrap(), "refresh-1");
         assert!(!format!("{keychain:?}").contains("refresh-1"));
+    }
+
+    /// A keychain that answers once its person has unlocked it.
+    struct Slow {
+        asked: SyncSender<()>,
+        unlocked: Receiver<()>,
+        written: Arc<Mutex<Option<String>>>,
+    }
+
+    impl Vault for Slow {
+        fn read(&self) -> anyhow::Result<Option<String>> {
+            self.asked.send(())?;
+            self.unlocked.recv()?;
+            Ok(Some("of an earlier run".to_owned()))
+        }
+
+        fn write(&self, secret: Option<&str>) -> anyhow::Result<()> {
+            *self.written.lock().unwrap() = secret.map(str::to_owned);
+            Ok(())
+        }
+    }
+
+    /// What is there when `meanwhile` happens while the keychain waits for its person, in memory and then in the keychain.
+    async fn after(meanwhile: impl FnOnce(&Keychain)) -> (Option<String>, Option<String>) {
+        let (asked, was_asked) = sync_channel(1);
+        let (unlock, unlocked) = sync_channel(1);
+        let written = Arc::new(Mutex::new(Some("of an earlier run".to_owned())));
+        let keychain = Keychain::with(Slow { asked, unlocked, written: Arc::clone(&written) });
+        let change = async {
+            tokio::task::spawn_blocking(move || was_asked.recv().unwrap()).await.unwrap();
+            meanwhile(&keychain);
+            unlock.send(()).unwrap();
+        };
+        let (there, ()) = tokio::join!(keychain.load(), change);
+        let token = keychain.read().ok();
+        assert_eq!(there, token.is_some());
+        keychain.settle(Duration::from_secs(10)).await;
+        let written = written.lock().unwrap().clone();
+        (token, written)
+    }
+
+    #[tokio::test]
+    async fn who_signs_in_or_out_meanwhile_knows_better_than_a_slow_keychain() {
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(after(|_| ()).await, (text("of an earlier run"), text("of an earlier run")));
+        assert_eq!(after(|keychain| keychain.write("new").unwrap()).await, (text("new"), text("new")));
+        assert_eq!(after(Keychain::forget).await, (None, None));
     }
 }

@@ -95,7 +95,12 @@ impl Desk {
             self.token(false).await.ok();
             return self.to(|_| ());
         }
-        self.to(|state| (state.person, state.unclear) = (None, false))
+        self.to(|state| {
+            // Somebody may have signed in while the keychain was asked; then it is known who.
+            if lock(&self.signed_in).is_none() {
+                (state.person, state.unclear) = (None, false);
+            }
+        })
     }
 
     /// What to show at the server's door.
@@ -171,6 +176,12 @@ impl Desk {
     }
 }
 
+/// Whether the server itself says that a sign-in is not good any more. Whoever stands between may answer 401 and 403 too, a
+/// proxy or a hotel's network; but a refusal of ours has words in it, and theirs has none that are read.
+fn ends_sign_in(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused { status: 401 | 403, message, .. } if !message.is_empty())
+}
+
 #[async_trait]
 impl TokenSource for Desk {
     async fn token(&self, fresh: bool) -> Result<SecretString, ClientError> {
@@ -179,13 +190,17 @@ impl TokenSource for Desk {
             return Err(ClientError::NoToken("nobody is signed in; sign in first".to_owned()));
         };
         let token = signed_in.token(fresh).await;
+        // Who signed in or out while the server was asked is not spoken of by this answer.
+        if !lock(&self.signed_in).as_ref().is_some_and(|present| Arc::ptr_eq(present, &signed_in)) {
+            return token;
+        }
         match &token {
             Ok(_) => {
                 let person = signed_in.person();
                 self.to(|state| (state.person, state.unclear) = (person, false));
             }
+            Err(error) if ends_sign_in(error) => self.forget(),
             // Too many requests, or a server in trouble, say nothing about who this is.
-            Err(ClientError::Refused { status: 401 | 403, .. }) => self.forget(),
             Err(_) => {
                 self.to(|state| state.unclear = true);
             }

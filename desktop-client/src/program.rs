@@ -144,7 +144,7 @@ fn warm(app: &AppHandle, settings: &Settings) {
     }
     let (app, model) = (app.clone(), settings.model.clone());
     tauri::async_runtime::spawn(async move {
-        if let Err(error) = local_url(&app, &model).await {
+        if let Err(error) = local_way_in(&app, &model).await {
             tracing::warn!(error = format!("{error:#}"), "local mode cannot begin");
         }
     });
@@ -246,12 +246,30 @@ pub(crate) fn set_words(app: &AppHandle, words: Words) {
 
 /// Who is signed in, as the page is told.
 pub(crate) async fn person(app: &AppHandle) -> SignInState {
-    let known = match desk(app) {
-        Ok(Some(desk)) => desk.state().await,
-        Ok(None) | Err(_) => SignInState::default(),
-    };
-    app.emit("person", &known).ok();
-    known
+    loop {
+        let settings = state(app).settings();
+        #[cfg(feature = "local")]
+        if settings.mode == Mode::Server {
+            let app = app.clone();
+            tauri::async_runtime::spawn(async move { app.state::<crate::local::Local>().rest().await });
+        }
+        let known = match desk(app) {
+            Ok(Some(desk)) => desk.state().await,
+            Ok(None) | Err(_) => SignInState::default(),
+        };
+        // Who is signed in at a server that was left meanwhile is no answer.
+        if is_present(app, settings.mode, &settings.server) {
+            app.emit("person", &known).ok();
+            return known;
+        }
+    }
+}
+
+/// Whether captions still come from there.
+fn is_present(app: &AppHandle, mode: Mode, server: &str) -> bool {
+    let program = state(app);
+    let settings = lock(&program.settings);
+    settings.mode == mode && (mode == Mode::Local || settings.server == server)
 }
 
 /// Where people sign in at present; `None` in local mode, where nobody has to.
@@ -269,9 +287,11 @@ pub(crate) fn desk(app: &AppHandle) -> Result<Option<Arc<Desk>>, Refusal> {
         return Ok(Some(Arc::clone(desk)));
     }
     let asked = Server::new(&server).map_err(|error| Refusal::new("bad_server", format!("{error:#}")))?;
-    let (teller, keychain) = (app.clone(), Keychain::of(&server));
+    let (teller, keychain, of) = (app.clone(), Keychain::of(&server), server.clone());
     let changed = Arc::new(move |state: &SignInState| {
-        teller.emit("person", state).ok();
+        if is_present(&teller, Mode::Server, &of) {
+            teller.emit("person", state).ok();
+        }
     });
     let desk = Arc::new(Desk::new(asked, keychain, changed));
     *held = Some((server, Arc::clone(&desk)));
@@ -283,7 +303,8 @@ pub(crate) fn desk(app: &AppHandle) -> Result<Option<Arc<Desk>>, Refusal> {
 /// # Errors
 /// Why there is no way in, in the page's words.
 pub(crate) async fn way_in(app: &AppHandle) -> Result<(String, Credential), Closed> {
-    let refused = |why: String| Closed { reason: why, ..Closed::of(crate::streams::told::Cause::Refused) };
+    use crate::streams::told::Cause;
+    let refused = |why: String| Closed { reason: why, ..Closed::of(Cause::Refused) };
     let settings = state(app).settings();
     match desk(app).map_err(|refusal| refused(refusal.message))? {
         Some(desk) => {
@@ -292,19 +313,19 @@ pub(crate) async fn way_in(app: &AppHandle) -> Result<(String, Credential), Clos
             Ok((url, credential))
         }
         None => {
-            let url = local_url(app, &settings.model).await.map_err(|error| refused(format!("{error:#}")))?;
-            Ok((url, Credential::None))
+            let local = |error: anyhow::Error| Closed { reason: format!("{error:#}"), ..Closed::of(Cause::NoLocal) };
+            local_way_in(app, &settings.model).await.map_err(local)
         }
     }
 }
 
 #[cfg(feature = "local")]
-async fn local_url(app: &AppHandle, model: &str) -> anyhow::Result<String> {
-    app.state::<crate::local::Local>().url(model).await
+async fn local_way_in(app: &AppHandle, model: &str) -> anyhow::Result<(String, Credential)> {
+    app.state::<crate::local::Local>().way_in(model).await
 }
 
 #[cfg(not(feature = "local"))]
-async fn local_url(_: &AppHandle, _: &str) -> anyhow::Result<String> {
+async fn local_way_in(_: &AppHandle, _: &str) -> anyhow::Result<(String, Credential)> {
     std::future::ready(Err(anyhow::anyhow!("this program was built without local mode; choose a server"))).await
 }
 

@@ -131,6 +131,12 @@ impl Roles {
         format!("ws://{}/v1/stream", self.addr)
     }
 
+    /// Why a role is over that nobody stopped; `None` while all of them run. Told once for each.
+    pub fn failure(&mut self) -> Option<anyhow::Error> {
+        let ended = self.tasks.try_join_next()?.context("a role broke").flatten();
+        Some(ended.err().unwrap_or_else(|| anyhow::anyhow!("a role ended, though nobody had stopped it")))
+    }
+
     /// Runs until `shutdown` or until a role fails, then stops all of them in order.
     ///
     /// # Errors

@@ -111,6 +111,38 @@ async fn a_sign_in_that_was_ended_elsewhere_is_forgotten() {
 }
 
 #[tokio::test]
+async fn somebody_who_may_not_come_in_any_more_is_forgotten() {
+    let refused = json!({"code": "forbidden", "message": "this account was disabled; ask the operator"});
+    let (address, serving) = script(&[config(), ("403 Forbidden", refused)]).await;
+    let chest = Chest::default();
+    chest.write(Some("r0")).unwrap();
+    let (desk, _) = desk(&address, &chest);
+    let state = desk.state().await;
+    assert!(state.person.is_none() && !state.unclear);
+    serving.await.unwrap();
+    desk.settle(Duration::from_secs(10)).await;
+    assert_eq!(*lock(&chest.0), None);
+}
+
+#[tokio::test]
+async fn a_refusal_of_somebody_between_costs_nobody_their_sign_in() {
+    for (status, body) in [
+        ("403 Forbidden", json!("blocked by the proxy")),
+        ("403 Forbidden", json!({"code": "policy", "message": "blocked by the proxy"})),
+        ("401 Unauthorized", json!({})),
+    ] {
+        let (address, serving) = script(&[config(), (status, body.clone())]).await;
+        let chest = Chest::default();
+        chest.write(Some("r0")).unwrap();
+        let (desk, _) = desk(&address, &chest);
+        assert!(desk.state().await.unclear, "{status} {body}");
+        serving.await.unwrap();
+        desk.settle(Duration::from_secs(10)).await;
+        assert_eq!(*lock(&chest.0), Some("r0".to_owned()), "{status} {body}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_in_trouble_says_nothing_about_who_somebody_is() {
     let busy = json!({"code": "unavailable", "message": "later"});
     let (address, serving) = script(&[config(), ("503 Service Unavailable", busy)]).await;

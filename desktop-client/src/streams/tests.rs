@@ -63,11 +63,11 @@ impl Drop for Closing {
 
 fn opening(local: Arc<Local>) -> Opening {
     Box::pin(async move {
-        let url = local.url("").await.unwrap();
+        let (url, credential) = local.way_in("").await.unwrap();
         let audio = AudioFormat { encoding: Encoding::PcmS16le, sample_rate: 16_000, channels: 1 };
         let (source, targets) = ("en".parse().unwrap(), vec!["es".parse().unwrap()]);
         let start = Start { audio, source, targets, partials: true, words: false, glossary: vec![], resume: None };
-        Ok(Session { url, credential: Credential::None, start })
+        Ok(Session { url, credential, start })
     })
 }
 

@@ -87,6 +87,8 @@ pub(crate) enum Cause {
     Quota,
     Replaced,
     Refused,
+    /// Local mode cannot begin.
+    NoLocal,
     Unreachable,
     Lost,
     TooSlow,
@@ -190,6 +192,7 @@ mod tests {
         );
         let closed = json!({"type": "closed", "cause": "too_slow", "code": 0, "reason": "", "retry_after_ms": 0});
         assert_eq!(told(Told::Closed(Closed::of(Cause::TooSlow))), closed);
+        assert_eq!(told(Told::Closed(Closed::of(Cause::NoLocal)))["cause"], "no_local");
         assert_eq!(told(Told::Gone { fault: "missing".to_owned() }), json!({"type": "gone", "fault": "missing"}));
     }
 
