@@ -26,7 +26,7 @@ import { NAME } from './shown.js';
  */
 
 /** Causes for which there is no session; what else `open_stream` fails with is a fault of sound. @type {readonly Closed['cause'][]} */
-const REFUSALS = ['unauthorized', 'forbidden', 'overloaded', 'limited', 'quota', 'refused', 'unreachable', 'lost', 'silent'];
+const REFUSALS = ['unauthorized', 'forbidden', 'overloaded', 'limited', 'quota', 'refused', 'unreachable', 'lost', 'silent', 'no_local'];
 /** @type {readonly CaptureFault[]} */
 const FAULTS = ['insecure', 'unsupported', 'denied', 'missing', 'busy', 'failed'];
 
