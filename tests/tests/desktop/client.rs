@@ -30,14 +30,11 @@ pub(crate) async fn start(desk: &Desk, arguments: &[&str]) -> Driven {
 pub(crate) async fn choose(driven: &Driven, chosen: Value) {
     let script = "const before = JSON.parse(localStorage.getItem('subtide.settings') ?? '{}');
         localStorage.setItem('subtide.settings', JSON.stringify({ ...before, ...arguments[0] }));
+        window.beforeReload = true;
         location.reload();";
     driven.script(script, &[chosen]).await;
-    driven
-        .until(
-            "the page again",
-            "return document.readyState === 'complete' && document.querySelector('#state')?.dataset.state",
-        )
-        .await;
+    let again = "return !window.beforeReload && document.readyState === 'complete' && document.querySelector('#state')?.dataset.state";
+    driven.until("the page again", again).await;
 }
 
 /// What is heard on the machine, from English into Spanish.
