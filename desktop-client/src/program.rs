@@ -28,6 +28,8 @@ use crate::{
 
 /// How long the words owed are waited for when the program ends.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// For a page to put a few lines into its storage, which takes milliseconds.
+const WRITING: Duration = Duration::from_millis(500);
 
 /// The same when captions are made elsewhere from now on.
 const OWED: Duration = Duration::from_secs(10);
@@ -371,7 +373,11 @@ pub(crate) fn end(app: &AppHandle) {
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
         let streams = state(&app).streams.clone();
-        streams.stop_all(PATIENCE).await;
+        if streams.listening().borrow().open > 0 {
+            streams.stop_all(PATIENCE).await;
+            // For the page to write its last lines, where history is kept.
+            tokio::time::sleep(WRITING).await;
+        }
         #[cfg(feature = "local")]
         app.state::<crate::local::Local>().stop(PATIENCE).await;
         let desk = lock(&state(&app).desk).take();

@@ -250,6 +250,8 @@ function ended(channel, why) {
   showNotices();
   redraw();
   tell();
+  // Nothing more comes: what is to be kept should not wait for a page that may be about to close.
+  if (!streams.stage) history.write();
 }
 
 /** @param {Channel | null} channel null for the page as a whole @param {Message} message @param {'start' | 'program'} [of] whose it is: those of a start go with the next */
@@ -277,7 +279,7 @@ function take(channel, event) {
 /** To whoever draws captions over something else: at once, since a hidden page draws nothing. */
 function tell() {
   if (attempt === 0) return;
-  history.take([]);
+  history.take();
   const labels = conversation.channels.length > 1 || streams.channels.length > 1;
   host.show({ lines: conversation.newest(MOST_LINES), targets: settings.targets, labels, state: phase, behindMs });
 }

@@ -98,8 +98,9 @@ async fn pictures_for_the_documents() {
             for scene in ["settings", "history"] {
                 driven.script(&format!("document.querySelector('#open-{scene}').click()"), &[]).await;
                 // The conversation that was kept, below the one that has not begun.
-                let kept = "[...document.querySelectorAll('#history .conversation')].at(1)?.click()";
-                driven.script(kept, &[]).await;
+                if scene == "history" {
+                    driven.click("#history li:nth-child(2) > .conversation").await;
+                }
                 sleep(SETTLED).await;
                 let window = main_window(&desk).await;
                 album.take(&desk, window.place, &format!("desktop-{scene}-{language}-{theme}")).await;

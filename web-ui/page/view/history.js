@@ -68,8 +68,8 @@ export class HistoryView {
     this.#dialog.addEventListener('close', () => this.#closed());
   }
 
-  /** To be called whenever lines may have changed; costs nothing while nothing is kept. @param {readonly HeardLine[]} _lines */
-  take(_lines) {
+  /** To be called whenever lines may have changed; costs nothing while nothing is kept. */
+  take() {
     this.#keeper.take();
   }
 
@@ -95,6 +95,11 @@ export class HistoryView {
     this.#dialog.showModal();
     parts.search.focus();
     void this.#refresh();
+  }
+
+  /** Writes what is to be kept at once. */
+  write() {
+    void this.#keeper.flush();
   }
 
   /** To be called when settings changed; asks what is to become of what was kept, where keeping was switched off. */
