@@ -7,12 +7,13 @@ use yaml_serde::Value;
 const GATEWAY: &str = "http://gateway:5026";
 const CATCH_ALL: &str = "http_status:404";
 
+/// Beside the files of the page.
 const OPEN: [&str; 14] = [
     "/",
     "/index.html",
     "/main.js",
-    "/capture-worklet.js",
-    "/style.css",
+    "/overlay",
+    "/overlay/",
     "/icon.svg",
     "/v1/stream",
     "/v1/ticket",
@@ -66,6 +67,25 @@ pub(super) fn faults(config: &Value) -> Vec<String> {
     faults
 }
 
+/// What the gateway serves of `web-ui/page`, as a browser asks for it.
+fn page_files() -> Vec<String> {
+    let (root, mut found) = (tests::stack::repository().join("web-ui/page"), Vec::new());
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.strip_prefix(&root) {
+                Ok(_) if path.is_dir() => folders.push(path),
+                // Types, which only checks read.
+                Ok(file) if !file.to_string_lossy().ends_with(".d.ts") => found.push(format!("/{}", file.display())),
+                _ => {}
+            }
+        }
+    }
+    assert!(found.len() > 50, "the page lies elsewhere: {found:?}");
+    found
+}
+
 /// Of the rules alone, as both kinds of tunnel have them.
 pub(super) fn rule_faults(config: &Value) -> Vec<String> {
     let mut faults = Vec::new();
@@ -93,6 +113,7 @@ pub(super) fn rule_faults(config: &Value) -> Vec<String> {
     }
     let passes = |path: &str| patterns.iter().any(|pattern| pattern.is_match(path));
     faults.extend(OPEN.iter().filter(|path| !passes(path)).map(|path| format!("{path} does not get through")));
+    faults.extend(page_files().iter().filter(|path| !passes(path)).map(|path| format!("{path} does not get through")));
     faults.extend(CLOSED.iter().filter(|path| passes(path)).map(|path| format!("{path} gets through")));
     faults
 }
