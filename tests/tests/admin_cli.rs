@@ -177,8 +177,12 @@ async fn what_cannot_be_used_is_said() {
     let secret = ("AUTH_SECRET", "0123456789abcdef0123456789abcdef");
     let (code, said) = run(&[("DATABASE_URL", "postgres://u:hush@127.0.0.1:1/d"), secret]);
     assert!(code == Some(1) && said.contains("database") && !said.contains("hush"), "{said}");
-    let (code, said) = run(&[("DATABASE_URL", "sqlite:/nonexistent/people.db")]);
-    assert!(code == Some(1) && said.contains("/nonexistent/people.db"), "{said}");
+    // Below a file nobody can make one, not even root.
+    let file = desk.directory.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let below = format!("sqlite:{}/people.db", file.display());
+    let (code, said) = run(&[("DATABASE_URL", &below)]);
+    assert!(code == Some(1) && said.contains("a-file/people.db"), "{said}");
     let url = database_url(&desk.directory);
     let (code, said) = run(&[("DATABASE_URL", &url), ("REDIS_URL", "redis://127.0.0.1:1/")]);
     assert!(code == Some(1) && said.contains("Redis"), "{said}");
