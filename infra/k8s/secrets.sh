@@ -19,9 +19,9 @@ metadata: {name: redis-acl}
 stringData:
   users.acl: |
     user default off
-    user subtide on #$(sha256 "$roles") ~* resetchannels -@all +@read +@write +@stream +@scripting +@connection +@transaction +info +time -keys -randomkey -scan -migrate -restore -dump -sort -swapdb -move -copy -flushall -flushdb -script|flush -script|kill
+    user subtide on #$(sha256 "$roles") ~* resetchannels -@all +@read +@write +@scripting +@connection -@dangerous -function -script|flush +info +time
     user health on nopass resetkeys resetchannels -@all +ping
-    user keda on #$(sha256 "$keda") resetkeys ~audio_jobs ~translation_jobs resetchannels -@all +ping +hello +auth +select +info +client|setinfo +client|setname +xlen +xpending +xinfo|groups
+    user keda on #$(sha256 "$keda") resetkeys ~audio_jobs ~translation_jobs resetchannels -@all +@connection -@dangerous +info +xpending +xinfo|groups
 ---
 # How gateway and workers reach Redis.
 apiVersion: v1
