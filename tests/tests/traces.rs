@@ -5,7 +5,10 @@
 #[path = "traces/house.rs"]
 mod house;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use house::{House, Role};
@@ -13,6 +16,7 @@ use serde_json::{Value, json};
 use shared::wire::{Event, ServerMessage, Start};
 use tests::{
     collector::{Collector, Seen, Tracker},
+    resuming,
     session::{PATIENCE, check, start, stream},
     speech::{demo, pcm},
     stack::free_addr,
@@ -77,9 +81,8 @@ fn lies_within(inner: &Seen, outer: &Seen) {
     assert!(inside, "{inner:?} is not within {outer:?}");
 }
 
-/// All stages of the final of an utterance, each once, each below the one that caused it.
+/// All stages of the final of the first utterance, each once, each below the one that caused it.
 fn check_final(spans: &[Seen], root: &Seen) {
-    lies_within(below(spans, root, "gateway", "receive"), root);
     let is_final = |span: &&Seen| span.attribute("subtide.kind") == "final" && span.parent == root.id;
     let finals: Vec<&Seen> = spans.iter().filter(is_final).collect();
     let [job] = finals[..] else { panic!("one final is asked for: {finals:#?}") };
@@ -145,7 +148,9 @@ async fn the_trace_of_a_caption_shows_all_its_stages_and_the_logs_of_all_roles_b
         assert_eq!((root.parent.as_str(), root.service.as_str()), (SPAN, "gateway"));
         assert_eq!(root.attribute("session.id"), session);
     }
-    check_final(&spans, roots.iter().find(|root| root.attribute("subtide.utterance") == "1").unwrap());
+    let first = roots.iter().find(|root| root.attribute("subtide.utterance") == "1").unwrap();
+    lies_within(below(&spans, first, "gateway", "receive"), first);
+    check_final(&spans, first);
     let ids: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
     assert_eq!(ids.len(), spans.len(), "ids are not used twice");
     for span in &spans {
@@ -161,6 +166,36 @@ async fn the_trace_of_a_caption_shows_all_its_stages_and_the_logs_of_all_roles_b
         assert!(!role.log().contains("hush"), "...and to nobody else");
     }
     assert_eq!(tracker.events(), Vec::<Value>::new(), "nothing went wrong");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_goes_on_with_a_session_ends_the_trace_that_another_began() {
+    let collector = Collector::spawn().await;
+    let endpoint = collector.endpoint();
+    let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
+    let mut house = House::spawn(&env).await;
+    let urls = [house.url(), house.second_gateway(&env).await];
+    let mut killed = None;
+    let journal = resuming::stream(&urls, None, start(&["es"]), &speech(), |position_ms| {
+        // In the middle of the first utterance.
+        if position_ms >= 1600 && killed.is_none() {
+            killed = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+            house.kill_first_gateway();
+        }
+        false
+    });
+    let journal = journal.await;
+    assert_eq!((journal.outages.len(), journal.error), (1, None));
+    house.end().await;
+
+    let spans = collector.spans();
+    let is_root = |span: &&Seen| span.name == "utterance" && span.attribute("subtide.utterance") == "1";
+    let roots: Vec<&Seen> = spans.iter().filter(is_root).collect();
+    let [root] = roots[..] else { panic!("one root: {roots:#?}") };
+    let killed = u64::try_from(killed.unwrap().as_nanos()).unwrap();
+    assert!(root.start < killed && root.end > killed, "it was begun by the one and ended by the other");
+    assert_eq!(root.parent, "", "no client said what it is a part of");
+    check_final(&spans, root);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,7 @@ pub(crate) async fn in_hand(
         trace_id = %context.trace_id(), span_id = %context.span_id());
     let work = async {
         let outcome = work.await;
-        tracing::debug!(outcome, job_ms = taken.elapsed().unwrap_or_default().as_millis(), "let go of a job");
+        tracing::debug!(outcome, seconds = taken.elapsed().unwrap_or_default().as_secs_f64(), "let go of a job");
         outcome
     };
     let outcome = IN_HAND.scope(context, work).instrument(line).await;

@@ -73,7 +73,7 @@ impl Drop for Role {
 
 /// Redis, a gateway and a worker of each kind.
 pub(crate) struct House {
-    _redis: RedisServer,
+    redis: RedisServer,
     roles: Vec<Role>,
     client: SocketAddr,
 }
@@ -90,7 +90,23 @@ impl House {
         for role in &mut roles {
             role.ready().await;
         }
-        Self { _redis: redis, roles: roles.into(), client }
+        Self { redis, roles: roles.into(), client }
+    }
+
+    /// One more gateway; where clients connect to it.
+    pub(crate) async fn second_gateway(&mut self, env: &[(&str, &str)]) -> String {
+        let (url, client) = (self.redis.url(), free_addr());
+        let port = client.port().to_string();
+        let own = [("REDIS_URL", url.as_str()), ("GATEWAY_PORT", &port), ("ENABLE_AUTH", "false")];
+        let mut gateway = Role::spawn("gateway", &[&own[..], env].concat());
+        gateway.ready().await;
+        self.roles.insert(1, gateway);
+        format!("ws://{client}/v1/stream")
+    }
+
+    /// Ends the first gateway as a crash would (SIGKILL).
+    pub(crate) fn kill_first_gateway(&mut self) {
+        drop(self.roles.remove(0));
     }
 
     /// Where clients connect.
