@@ -32,6 +32,7 @@ for tool in dockerd docker docker-compose debootstrap iptables node curl; do
 done
 
 work=$(mktemp -d /tmp/subtide-compose.XXXXXX)
+: >"$work/env"
 rootfs=${ROOTFS:-$work/rootfs}
 export DOCKER_HOST=unix://$work/docker.sock
 export DOCKER_BUILDKIT=0 COMPOSE_PROJECT_NAME=subtide-try
@@ -45,7 +46,7 @@ children=()
 bridge=$(ip -o link show docker0 2>/dev/null || true)
 
 # What stands in a .env of the operator's must not have a say.
-compose() { docker-compose --env-file /dev/null -f "$here/compose.yml" "$@"; }
+compose() { docker-compose --env-file "$work/env" -f "$here/compose.yml" "$@"; }
 
 cleanup() {
   local status=$?
@@ -225,8 +226,9 @@ watch_images() {
   done
   mkdir -p "$work/watch"
   cp "$(command -v prometheus)" "$(command -v prometheus-alertmanager)" "$work/watch"
+  cp -r /usr/share/prometheus/alertmanager "$work/watch/templates"
   for program in prometheus prometheus-alertmanager; do
-    printf 'FROM debian:bookworm-slim\nCOPY %s /bin/\nRUN install -d -o 65534 -g 65534 /prometheus /alertmanager\nENTRYPOINT ["/bin/%s"]\n' \
+    printf 'FROM debian:bookworm-slim\nCOPY %s /bin/\nCOPY templates /usr/share/prometheus/alertmanager\nRUN install -d -o 65534 -g 65534 /prometheus /alertmanager\nENTRYPOINT ["/bin/%s"]\n' \
       "$program" "$program" >"$work/watch/Dockerfile"
     docker build -q -t "${program#prometheus-}:try" "$work/watch"
   done
@@ -297,7 +299,7 @@ try_autoscale() {
   wait_healthy stt-worker 1
   # A tenth of a core, so that these sessions are too much for it; and impatient, so that it need not take long.
   docker update --cpus 0.1 "$(ids stt-worker)" >/dev/null
-  python3 "$here/autoscale/autoscale.py" --compose "docker-compose --env-file /dev/null -f $here/compose.yml" \
+  python3 "$here/autoscale/autoscale.py" --compose "docker-compose --env-file $work/env -f $here/compose.yml" \
     --service stt-worker=1:3 --every 2 --up-age 0.3 --up-for 2 --down-age 0.2 --down-after 15 --cooldown 4 >"$work/autoscale.log" &
   local autoscale=$! load most=0 count
   children+=("$autoscale")
