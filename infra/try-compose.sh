@@ -8,6 +8,7 @@
 #   watch    Prometheus finds every replica that there is, and its Alertmanager
 #   models   a model is pulled from a hub before workers start, broken off and gone on with; only that step reaches the hub
 #   autoscale  follows the age of the queue
+#   dockerfile  each stage of Dockerfile, with stand-ins for the images of Rust and CUDA whose compilers bring what is built
 #
 #   sudo infra/try-compose.sh FILE.wav        on a throw-away machine: it starts a daemon and leaves iptables rules
 #
@@ -21,7 +22,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 wav=${1:-}
-only=${ONLY:-up scale kill watch models autoscale}
+only=${ONLY:-up scale kill watch models autoscale dockerfile}
 bin=${BIN:-$root/target/release}
 models=${MODELS:-$root/models}
 sessions=10
@@ -122,6 +123,46 @@ make_image() {
   docker build -q -f "$here/Dockerfile.prebuilt" -t "$SUBTIDE_IMAGE" "$work/context"
   rm -rf "$work/context"
   timed compose_image "$began"
+}
+
+# All of Dockerfile, but for what compilers and package managers do in it: those of the stand-ins bring the host-built programs.
+try_dockerfile() {
+  say "each stage of Dockerfile, with stand-ins for compilers and package managers"
+  local standin=$work/standin target said
+  mkdir -p "$standin/bin"
+  cp "$bin"/{gateway,stt-worker,translation-worker,subtide} "$standin"
+  # cargo: what is asked for is there after `build`; and `chef` must be asked before, with the same list.
+  cat >"$standin/bin/cargo" <<'CARGO'
+#!/bin/sh
+set -eu
+case "$1 ${2:-}" in
+"chef prepare") test -f Cargo.lock && echo recipe >recipe.json ;;
+"chef cook") test -f recipe.json && echo "$*" >>/tmp/cooked ;;
+build*)
+    packages=$(printf '%s\n' "$@" | grep -xE 'gateway|stt-worker|translation-worker|subtide')
+    for package in $packages; do
+        grep -q -- "-p $package" /tmp/cooked || { echo "$package was not cooked" >&2; exit 1; }
+        install -D "/standin/$package" "$CARGO_TARGET_DIR/release/$package"
+    done ;;
+esac
+CARGO
+  local tool
+  for tool in apt-get strip nvcc nvidia-smi; do printf '#!/bin/sh\n' >"$standin/bin/$tool"; done
+  chmod +x "$standin"/bin/*
+  printf 'FROM debian:bookworm-slim\nCOPY . /standin/\nENV PATH=/standin/bin:$PATH\n' >"$standin/Dockerfile"
+  docker build -q -t standin:try "$standin"
+  for target in cpu cuda; do
+    docker build -q -f "$here/Dockerfile" --target "$target" --build-arg RUST=standin:try --build-arg CUDA_BASE=standin:try \
+      -t "subtide:$target" "$root"
+    said=$(docker run --rm --read-only --cap-drop ALL --network none -v /srv/models -v /var/lib/subtide "subtide:$target" sh -c \
+      'id -u && subtide --version && ls /models && touch /var/lib/subtide/mine /srv/models/mine' 2>&1) || fail "$target: $said"
+    [[ $said == 65532* && $said == *demo-stt-en* ]] || fail "$target: $said"
+    echo "$target: as 65532, $(sed -n 2p <<<"$said"), volumes are its own"
+  done
+  # What is the same in both files is said twice, for there is no way to say it once.
+  diff <(sed -n '/^FROM ${BASE} AS cpu/,$p' "$here/Dockerfile" | grep -vE '^#|^COPY|^FROM') <(grep -vE '^#|^COPY|^FROM|^ARG' "$here/Dockerfile.prebuilt") ||
+    fail "Dockerfile and Dockerfile.prebuilt make different images"
+  rm -rf "$standin"
 }
 
 up() {
@@ -335,6 +376,7 @@ if [[ $only == redis ]]; then
   exit 0
 fi
 make_image
+if wanted dockerfile; then try_dockerfile; fi
 if wanted watch; then watch_images; fi
 up
 outside
