@@ -39,8 +39,6 @@ export DOCKER_HOST=unix://$work/docker.sock
 export DOCKER_BUILDKIT=0 COMPOSE_PROJECT_NAME=subtide-try
 export SUBTIDE_IMAGE=subtide:try REDIS_IMAGE=redis:try PROMETHEUS_IMAGE=prometheus:try ALERTMANAGER_IMAGE=alertmanager:try
 export GATEWAY_PORT=${GATEWAY_PORT:-15026} SECRETS_DIR=$work/secrets
-JWT_SECRET=$(head -c 48 /dev/urandom | base64 -w0)
-export JWT_SECRET
 stream_url=ws://127.0.0.1:$GATEWAY_PORT/v1/stream
 daemon=
 children=()
@@ -68,6 +66,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
+# docker build, silent but for a failure: it warns of itself at every call.
+build() { docker build -q "$@" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; return 1; }; }
 say() { printf '\n== %s\n' "$*"; }
 fail() { echo "$*" >&2; exit 1; }
 wanted() { [[ " $only " == *" $1 "* ]]; }
@@ -109,7 +109,7 @@ make_images() {
   for _ in $(seq 60); do docker info >/dev/null 2>&1 && break; sleep 1; done
   docker info >/dev/null || { tail -20 "$work/dockerd.log" >&2; exit 1; }
   tar -C "$rootfs" --exclude=./var/cache/apt --exclude=./var/lib/apt -c . | docker import - debian:bookworm-slim
-  printf 'FROM debian:bookworm-slim\nVOLUME /data\n' | docker build -q -t redis:try -
+  printf 'FROM debian:bookworm-slim\nVOLUME /data\n' | build -t redis:try -
 }
 
 make_image() {
@@ -120,7 +120,7 @@ make_image() {
   strip --strip-debug "$work"/context/bin/* || echo "not stripped"
   cp -r "$models"/demo-* "$work/context/models/"
   cp -r "$root"/web-ui/page/. "$work/context/web-ui/"
-  docker build -q -f "$here/Dockerfile.prebuilt" -t "$SUBTIDE_IMAGE" "$work/context"
+  build -f "$here/Dockerfile.prebuilt" -t "$SUBTIDE_IMAGE" "$work/context"
   rm -rf "$work/context"
   timed compose_image "$began"
 }
@@ -150,9 +150,9 @@ CARGO
   for tool in apt-get strip nvcc nvidia-smi; do printf '#!/bin/sh\n' >"$standin/bin/$tool"; done
   chmod +x "$standin"/bin/*
   printf 'FROM debian:bookworm-slim\nCOPY . /standin/\nENV PATH=/standin/bin:$PATH\n' >"$standin/Dockerfile"
-  docker build -q -t standin:try "$standin"
+  build -t standin:try "$standin"
   for target in cpu cuda; do
-    docker build -q -f "$here/Dockerfile" --target "$target" --build-arg RUST=standin:try --build-arg CUDA_BASE=standin:try \
+    build -f "$here/Dockerfile" --target "$target" --build-arg RUST=standin:try --build-arg CUDA_BASE=standin:try \
       -t "subtide:$target" "$root"
     said=$(docker run --rm --read-only --cap-drop ALL --network none -v /srv/models -v /var/lib/subtide "subtide:$target" sh -c \
       'id -u && subtide --version && ls /models && touch /var/lib/subtide/mine /srv/models/mine' 2>&1) || fail "$target: $said"
@@ -160,7 +160,7 @@ CARGO
     echo "$target: as 65532, $(sed -n 2p <<<"$said"), volumes are its own"
   done
   # What is the same in both files is said twice, for there is no way to say it once.
-  diff <(sed -n '/^FROM ${BASE} AS cpu/,$p' "$here/Dockerfile" | grep -vE '^#|^COPY|^FROM') <(grep -vE '^#|^COPY|^FROM|^ARG' "$here/Dockerfile.prebuilt") ||
+  diff <(sed -n '/^FROM ${BASE} AS cpu/,/^CMD/p' "$here/Dockerfile" | grep -vE '^#|^COPY|^FROM') <(grep -vE '^#|^COPY|^FROM|^ARG' "$here/Dockerfile.prebuilt") ||
     fail "Dockerfile and Dockerfile.prebuilt make different images"
   rm -rf "$standin"
 }
@@ -175,8 +175,17 @@ up() {
   wait_healthy translation-worker 2; timed compose_up_to_workers_healthy "$began"
   wait_healthy gateway 1;            timed compose_up_to_gateway_healthy "$began"
   wait "$upping"
-  stream --first --figures compose_first_words
+  # Nothing was set: an API key is the way in.
+  SUBTIDE_TOKEN=$(compose exec -T gateway subtide admin keys create --label try --scopes stream | grep -o 'stk_[A-Za-z0-9_-]*') \
+    stream --first --figures compose_first_words
   timed compose_up_to_first_caption "$began"
+
+  # From here on each session is another person, whom a backend of ours vouches for.
+  JWT_SECRET=$(head -c 48 /dev/urandom | base64 -w0)
+  export JWT_SECRET
+  began=$(now)
+  compose up -d --no-build --scale translation-worker=2 >>"$work/compose.log" 2>&1
+  wait_healthy gateway 1; timed compose_setting_changed "$began"
 }
 
 outside() {
@@ -271,7 +280,7 @@ watch_images() {
   for program in prometheus prometheus-alertmanager; do
     printf 'FROM debian:bookworm-slim\nCOPY %s /bin/\nCOPY templates /usr/share/prometheus/alertmanager\nRUN install -d -o 65534 -g 65534 /prometheus /alertmanager\nENTRYPOINT ["/bin/%s"]\n' \
       "$program" "$program" >"$work/watch/Dockerfile"
-    docker build -q -t "${program#prometheus-}:try" "$work/watch"
+    build -t "${program#prometheus-}:try" "$work/watch"
   done
   rm -rf "$work/watch"
 }
@@ -364,37 +373,42 @@ try_autoscale() {
 }
 
 lost=
-make_images
-if [[ $only == redis ]]; then
-  # The image of the one-shots, with no programs of ours in it: keys and models want none.
-  printf 'FROM debian:bookworm-slim\n%s\n' "$(sed -n '/^RUN install/,/[^\\]$/p; /^USER/p' "$here/Dockerfile.prebuilt")" |
-    docker build -q -t "$SUBTIDE_IMAGE" -
-  compose up -d --no-build redis
-  wait_healthy redis 1
-  redis_cli config get maxmemory-policy
-  redis_cli config get appendonly
-  exit 0
-fi
-make_image
-if wanted dockerfile; then try_dockerfile; fi
-if wanted watch; then watch_images; fi
-up
-outside
-if wanted watch; then watch_up; targets 1; fi
-if wanted scale; then try_scale; fi
-if wanted kill; then try_kill; fi
-redis_rights
-if wanted models; then try_models; fi
-if wanted autoscale; then try_autoscale; fi
-if wanted watch; then
-  say "what Prometheus says of the rules"
-  ask_prometheus rules | node -e '
+# One function, so that a change of this file does not reach a run that has begun.
+main() {
+  make_images
+  if [[ $only == redis ]]; then
+    # The image of the one-shots, with no programs of ours in it: keys and models want none.
+    printf 'FROM debian:bookworm-slim\n%s\n' "$(sed -n '/^RUN install/,/[^\\]$/p; /^USER/p' "$here/Dockerfile.prebuilt")" |
+      build -t "$SUBTIDE_IMAGE" -
+    compose up -d --no-build redis
+    wait_healthy redis 1
+    redis_cli config get maxmemory-policy
+    redis_cli config get appendonly
+    exit 0
+  fi
+  make_image
+  if wanted dockerfile; then try_dockerfile; fi
+  if wanted watch; then watch_images; fi
+  up
+  outside
+  if wanted watch; then watch_up; targets 1; fi
+  if wanted scale; then try_scale; fi
+  if wanted kill; then try_kill; fi
+  redis_rights
+  if wanted models; then try_models; fi
+  if wanted autoscale; then try_autoscale; fi
+  if wanted watch; then
+    say "what Prometheus says of the rules"
+    ask_prometheus rules | node -e '
     const groups = JSON.parse(require("node:fs").readFileSync(0, "utf8")).data.groups;
     const rules = groups.flatMap((group) => group.rules);
     const bad = rules.filter((rule) => rule.health !== "ok");
     console.log(`${rules.length} rules, ${bad.length} cannot be evaluated; firing: ${rules.filter((rule) => rule.state === "firing").map((rule) => rule.name).join(", ") || "none"}`);
     console.log(`FIGURE watch_rules_not_evaluated ${bad.length}`);'
-  ask_prometheus alertmanagers | grep -q alertmanager:9093 || fail "Prometheus knows no Alertmanager"
-fi
-[[ -z $lost ]] || fail "something was lost: see BAD above"
-say "good"
+    ask_prometheus alertmanagers | grep -q alertmanager:9093 || fail "Prometheus knows no Alertmanager"
+  fi
+  [[ -z $lost ]] || fail "something was lost: see BAD above"
+  say "good"
+  exit 0
+}
+main

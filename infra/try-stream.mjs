@@ -1,9 +1,9 @@
 /**
- * Streams a wav file (PCM s16le) in real time through one session or several, each with a freshly made HS256 token, and says what
- * came back: `lost` are utterances that were said and got no final caption, or no final translation; a gap is a loss as well.
+ * Streams a wav file (PCM s16le) in real time through one session or several, each with a freshly made HS256 token, and says what came
+ * back: `lost` are utterances that were said and got no final caption, or no final translation; a gap is a loss as well.
  * Ends with 1 where something was lost or a session did not end in order. Needs the packages of web-ui (`npm ci` there).
  *
- * JWT_SECRET=... node try-stream.mjs ws://127.0.0.1:5026/v1/stream file.wav
+ * JWT_SECRET=... node try-stream.mjs ws://127.0.0.1:5026/v1/stream file.wav      or with SUBTIDE_TOKEN, a token or API key
  *   --sessions N    so many at once, each begun a little later than the one before (1)
  *   --loops N       the file so many times (1)
  *   --first         ends all at the first words of the first caption, and says when they came
@@ -73,7 +73,7 @@ function session(name) {
     if (!utterances.has(event.utterance)) utterances.set(event.utterance, { caption: null, translation: null });
     return utterances.get(event.utterance);
   };
-  const socket = new WebSocket(url, ['subtide.v1'], { headers: { authorization: `Bearer ${token(process.env.JWT_SECRET ?? '', name)}` } });
+  const socket = new WebSocket(url, ['subtide.v1'], { headers: { authorization: `Bearer ${process.env.SUBTIDE_TOKEN ?? token(process.env.JWT_SECRET ?? '', name)}` } });
   socket.on('open', async () => {
     const audio = { encoding: 'pcm_s16le', sample_rate: rate, channels };
     socket.send(JSON.stringify({ type: 'start', audio, source: 'en', targets: [TARGET], partials: true }));
