@@ -1,0 +1,73 @@
+//! What is in a Redis, to be compared before and after.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use redis::{Value, aio::MultiplexedConnection, cmd};
+use shared::jobs::{AUDIO_JOBS, STT_GROUP};
+use tests::redis_server::RedisServer;
+
+/// Keys that end sooner, in milliseconds, may be gone before they are looked at again.
+const LASTING: i64 = 120_000;
+/// Keys that the test itself goes on writing.
+pub(super) const OURS: &str = "drill:";
+
+pub(super) async fn connect(redis: &RedisServer) -> MultiplexedConnection {
+    redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Where it keeps its append-only file.
+pub(super) async fn directory(redis: &RedisServer) -> PathBuf {
+    let found: Vec<String> = cmd("CONFIG").arg(&["GET", "dir"]).query_async(&mut connect(redis).await).await.unwrap();
+    PathBuf::from(&found[1])
+}
+
+/// `XINFO GROUPS` of the speech jobs, as an operator sees it.
+pub(super) async fn groups(redis: &mut MultiplexedConnection) -> Value {
+    cmd("XINFO").arg(&["GROUPS", AUDIO_JOBS]).query_async(redis).await.unwrap()
+}
+
+/// Speech jobs that nobody has taken, and that somebody has in hand.
+pub(super) async fn depth(redis: &mut MultiplexedConnection) -> (usize, usize) {
+    let groups: Vec<BTreeMap<String, Value>> =
+        cmd("XINFO").arg(&["GROUPS", AUDIO_JOBS]).query_async(redis).await.unwrap_or_default();
+    let Some(group) = groups.iter().find(|group| group["name"] == Value::BulkString(STT_GROUP.into())) else {
+        return (0, 0);
+    };
+    let number = |name: &str| match group[name] {
+        Value::Int(number) => usize::try_from(number).unwrap(),
+        _ => panic!("{name}: {group:?}"),
+    };
+    (number("lag"), number("pending"))
+}
+
+/// Who has which job in hand, and how often it was delivered.
+pub(super) async fn in_hand(redis: &mut MultiplexedConnection) -> Vec<(String, String, u64)> {
+    type Row = (String, String, u64, u64);
+    let rows: Vec<Row> =
+        cmd("XPENDING").arg(&[AUDIO_JOBS, STT_GROUP, "-", "+", "1000"]).query_async(redis).await.unwrap();
+    rows.into_iter().map(|(id, consumer, _, deliveries)| (id, consumer, deliveries)).collect()
+}
+
+/// Every key that lasts, and what is in it.
+pub(super) async fn everything(redis: &mut MultiplexedConnection) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
+    let keys: Vec<String> = cmd("KEYS").arg("*").query_async(redis).await.unwrap();
+    for key in keys.into_iter().filter(|key| !key.starts_with(OURS)) {
+        let left: i64 = cmd("PTTL").arg(&key).query_async(redis).await.unwrap();
+        if (0..LASTING).contains(&left) {
+            continue;
+        }
+        let kind: String = cmd("TYPE").arg(&key).query_async(redis).await.unwrap();
+        let read: &[&str] = match kind.as_str() {
+            "string" => &["GET", &key],
+            "stream" => &["XRANGE", &key, "-", "+"],
+            "zset" => &["ZRANGE", &key, "0", "-1", "WITHSCORES"],
+            "hash" => &["HGETALL", &key],
+            "set" => &["SMEMBERS", &key],
+            _ => panic!("{key} is a {kind}"),
+        };
+        let value = cmd(read[0]).arg(&read[1..]).query_async(redis).await.unwrap();
+        all.insert(key, value);
+    }
+    all
+}
