@@ -128,6 +128,7 @@ async fn what_is_copied_while_it_runs_and_destroyed_comes_back_whole() {
     // As in a crash: what Redis holds of it changes no more, so that it can be compared.
     gateway.signal("STOP");
     let (groups, in_hand) = (queues::groups(&mut connection).await, queues::in_hand(&mut connection).await);
+    let depth = queues::depth(&mut connection).await;
     let (keys, all) = (installation.admin("keys list"), queues::everything(&mut connection).await);
     let sign_ins = people(&installation).await.sign_ins_of(&ana.id).await.unwrap().len();
 
@@ -154,10 +155,11 @@ async fn what_is_copied_while_it_runs_and_destroyed_comes_back_whole() {
     }
 
     installation.restore(&backup, &[]).worked();
-    installation.restore(&backup, &[]).refused(THERE, "there already: subtide.db auth-secret");
+    installation.restore(&backup, &[]).refused(THERE, "there is already: subtide.db auth-secret");
     redis.restart().await;
     let mut connection = queues::connect(&redis).await;
     assert_eq!(queues::groups(&mut connection).await, groups);
+    assert_eq!(queues::depth(&mut connection).await, depth);
     assert_eq!(queues::in_hand(&mut connection).await, in_hand);
     assert_eq!(queues::everything(&mut connection).await, all);
     let counter: i64 = cmd("GET").arg(COUNTER).query_async(&mut connection).await.unwrap();

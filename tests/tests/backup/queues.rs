@@ -22,22 +22,32 @@ pub(super) async fn directory(redis: &RedisServer) -> PathBuf {
 }
 
 /// `XINFO GROUPS` of the speech jobs, as an operator sees it.
-pub(super) async fn groups(redis: &mut MultiplexedConnection) -> Value {
-    cmd("XINFO").arg(&["GROUPS", AUDIO_JOBS]).query_async(redis).await.unwrap()
+async fn info(redis: &mut MultiplexedConnection) -> Vec<BTreeMap<String, Value>> {
+    cmd("XINFO").arg(&["GROUPS", AUDIO_JOBS]).query_async(redis).await.unwrap_or_default()
+}
+
+/// The same without two figures that Redis 7.0 itself forgets when it reads its file again: they are empty then, until workers
+/// have read on. [`depth`] counts.
+pub(super) async fn groups(redis: &mut MultiplexedConnection) -> Vec<BTreeMap<String, Value>> {
+    let mut groups = info(redis).await;
+    for group in &mut groups {
+        group.retain(|name, _| name != "entries-read" && name != "lag");
+    }
+    groups
 }
 
 /// Speech jobs that nobody has taken, and that somebody has in hand.
 pub(super) async fn depth(redis: &mut MultiplexedConnection) -> (usize, usize) {
-    let groups: Vec<BTreeMap<String, Value>> =
-        cmd("XINFO").arg(&["GROUPS", AUDIO_JOBS]).query_async(redis).await.unwrap_or_default();
+    let groups = info(redis).await;
     let Some(group) = groups.iter().find(|group| group["name"] == Value::BulkString(STT_GROUP.into())) else {
         return (0, 0);
     };
-    let number = |name: &str| match group[name] {
-        Value::Int(number) => usize::try_from(number).unwrap(),
-        _ => panic!("{name}: {group:?}"),
+    let (Value::Int(pending), Value::BulkString(last)) = (&group["pending"], &group["last-delivered-id"]) else {
+        panic!("{group:?}");
     };
-    (number("lag"), number("pending"))
+    let after = format!("({}", String::from_utf8_lossy(last));
+    let unread: Vec<Value> = cmd("XRANGE").arg(&[AUDIO_JOBS, &after, "+"]).query_async(redis).await.unwrap();
+    (unread.len(), usize::try_from(*pending).unwrap())
 }
 
 /// Who has which job in hand, and how often it was delivered.
