@@ -22,6 +22,7 @@ async fn installation() -> (Installation, PathBuf, PathBuf, RedisServer) {
     for n in 0..100 {
         cmd("XADD").arg(&["stream", "*", "n", &n.to_string()]).exec_async(&mut connection).await.unwrap();
     }
+    queues::written(&mut connection).await;
     let backup = installation.backup(&[]);
     redis.kill();
     (installation, backup, data, redis)
@@ -162,6 +163,7 @@ async fn what_cannot_be_backed_up_is_said_and_leaves_nothing() {
     for _ in 0..40 {
         cmd("SET").arg("key").arg("x".repeat(100_000)).exec_async(&mut connection).await.unwrap();
     }
+    queues::written(&mut connection).await;
     let log = data.join("appendonlydir/appendonly.aof.1.incr.aof");
     let mut bytes = fs::read(&log).unwrap();
     bytes[300_000..300_100].fill(b'\n');
@@ -175,6 +177,7 @@ async fn what_cannot_be_backed_up_is_said_and_leaves_nothing() {
     let redis = RedisServer::spawn_with(APPEND_ONLY).await;
     let mut connection = queues::connect(&redis).await;
     cmd("SET").arg("key").arg("value").exec_async(&mut connection).await.unwrap();
+    queues::written(&mut connection).await;
     let data = queues::directory(&redis).await;
     let log = data.join("appendonlydir/appendonly.aof.1.incr.aof");
     File::options().append(true).open(&log).unwrap().write_all(b"*3\r\n$3\r\nSET\r\n$3\r\nke").unwrap();

@@ -137,6 +137,7 @@ async fn what_is_copied_while_it_runs_and_destroyed_comes_back_whole() {
         sleep(Duration::from_millis(5)).await;
     }
     let before = writer.counted();
+    queues::written(&mut connection).await;
     let backup = installation.backup(&[]);
     let after = writer.counted();
     // What is in use is not written to, whatever is asked.

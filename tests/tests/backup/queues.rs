@@ -1,10 +1,11 @@
 //! What is in a Redis, to be compared before and after.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use redis::{Value, aio::MultiplexedConnection, cmd};
 use shared::jobs::{AUDIO_JOBS, STT_GROUP};
 use tests::redis_server::RedisServer;
+use tokio::time::sleep;
 
 /// Keys that end sooner, in milliseconds, may be gone before they are looked at again.
 const LASTING: i64 = 120_000;
@@ -19,6 +20,17 @@ pub(super) async fn connect(redis: &RedisServer) -> MultiplexedConnection {
 pub(super) async fn directory(redis: &RedisServer) -> PathBuf {
     let found: Vec<String> = cmd("CONFIG").arg(&["GET", "dir"]).query_async(&mut connect(redis).await).await.unwrap();
     PathBuf::from(&found[1])
+}
+
+/// Until all that it was told before is in its file: while the disk is slow, it keeps it back for up to two seconds.
+pub(super) async fn written(redis: &mut MultiplexedConnection) {
+    loop {
+        let info: String = cmd("INFO").arg("persistence").query_async(redis).await.unwrap();
+        if info.lines().any(|line| line.trim_end() == "aof_buffer_length:0") {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// `XINFO GROUPS` of the speech jobs, as an operator sees it.
