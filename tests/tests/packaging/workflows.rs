@@ -45,7 +45,7 @@ fn faults(workflow: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let jobs = entries(&workflow["jobs"]);
     let names: BTreeSet<_> = jobs.iter().map(|(name, _)| name.clone()).collect();
-    if workflow["permissions"]["contents"] != Value::from("read") || entries(&workflow["permissions"]).len() != 1 {
+    if text(&workflow["permissions"]["contents"]) != "read" || entries(&workflow["permissions"]).len() != 1 {
         faults.push("a job may read the repository and nothing else, unless it says so itself".to_owned());
     }
     for (name, job) in &jobs {
