@@ -65,17 +65,34 @@ compose() {
     if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi
 }
 
-# The container of a service, running or not.
+# The containers of a service, running or not. Found by their labels: compose itself does not know a service whose profile it was not
+# told (postgres).
+containers() { # SERVICE
+    local any project
+    tool docker docker.io
+    any=$(compose ps -aq gateway </dev/null) || fail 69 "docker compose ps does not work in $compose_dir"
+    [[ -n $any ]] || fail 69 "there is no container of gateway in $compose_dir: make it with \`docker compose up --no-start\`"
+    project=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.project"}}' "${any%%$'\n'*}")
+    docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1" \
+        --filter label=com.docker.compose.oneoff=False
+}
+
+# The one that there may be.
 container() { # SERVICE
     local ids
-    tool docker docker.io
-    ids=$(compose ps -aq "$1" </dev/null) || fail 69 "docker compose ps does not work in $compose_dir"
+    ids=$(containers "$1") || exit
     [[ -n $ids ]] || fail 69 "there is no container of $1 in $compose_dir: make it with \`docker compose up --no-start $1\`"
     [[ $(wc -l <<<"$ids") == 1 ]] || fail 69 "there are several containers of $1: only one may use a volume"
     say "$ids"
 }
 
-has_container() { [[ -n $(compose ps -aq "$1" 2>/dev/null </dev/null) ]]; }
+# A setting of the gateway's container.
+setting() { # KEY
+    local ids
+    ids=$(containers gateway) || exit
+    docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "${ids%%$'\n'*}" | sed -n "s/^$1=//p"
+}
+
 runs() { [[ $(docker inspect --format '{{.State.Running}}' "$1") == true ]]; }
 image() { docker inspect --format '{{.Image}}' "$1"; }
 uid() { docker inspect --format '{{.Config.User}}' "$1"; }
@@ -130,8 +147,16 @@ postgres() { # PROGRAM ARGUMENTS...
     fi
 }
 
-# Whether people are in PostgreSQL rather than in a file.
-on_postgres() { [[ -n $postgres_file ]] || { [[ -n $compose_dir ]] && has_container postgres; }; }
+# Whether people are in PostgreSQL rather than in a file: where the gateway itself looks.
+on_postgres() {
+    local address
+    [[ -z $postgres_file ]] || return 0
+    [[ -n $compose_dir ]] || return 1
+    address=$(setting DATABASE_URL) || exit
+    [[ $address != sqlite:* ]] || return 1
+    [[ -n $address || -n $(setting DATABASE_URL_FILE) ]] || return 1
+    [[ -n $(containers postgres) ]] || fail 64 "the gateway uses a PostgreSQL that is none of these containers: --postgres FILE says where it is"
+}
 
 # Every file of the append-only log in FOLDER is whole; what the program says goes to FOLDER's sibling .said.
 check_aof() { # FOLDER [--fix]

@@ -101,6 +101,7 @@ sqlite_names=(subtide.db subtide.db-wal subtide.db-shm)
 look_sqlite() {
     [[ $sqlite_file == */* ]] || sqlite_file=./$sqlite_file
     [[ ${sqlite_file##*/} == subtide.db || -n $compose_dir ]] || fail 64 "--sqlite $sqlite_file: it has to be called subtide.db; rename it afterwards"
+    ! on_postgres || fail 64 "the backup is of SQLite, and the gateway's people are in PostgreSQL: unset DATABASE_URL, or take another backup"
     [[ ! -e $backup/auth-secret ]] || sqlite_names+=(auth-secret)
     free "$sqlite_file" "the gateway"
     place look gateway "${sqlite_file%/*}" "${sqlite_names[@]}" </dev/null || exit
@@ -120,7 +121,7 @@ look_postgres() {
     on_postgres || fail 64 "the backup is of PostgreSQL: say where with --postgres FILE"
     [[ -z $postgres_file ]] || postgres_environment
     others=$(query "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() AND pid <> pg_backend_pid()") || fail 69 "PostgreSQL does not answer: see above"
-    [[ $others == 0 ]] || fail 75 "$others others are connected to the database: stop all gateways first"
+    [[ $others == 0 ]] || fail 75 "others are connected to the database ($others): stop all gateways first"
     tables=$(query "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     [[ $tables == 0 || $replace == yes ]] || fail 73 "the database has $tables tables already. With --replace they are moved aside, into a schema of their own"
     tables_there=$tables
