@@ -63,6 +63,13 @@ pub(crate) const CHROMIUM: Tool =
     Tool { program: "chromium", packages: &["chromium", "fonts-noto-core", "fonts-noto-cjk"] };
 /// Tries the rules on made-up figures. Debian has it in the package of the server, which nothing here starts.
 pub(crate) const PROMTOOL: Tool = Tool { program: "promtool", packages: &["prometheus"] };
+/// What the scripts of infra/backup start, beside Redis and PostgreSQL, and what knows units.
+pub(crate) const BACKUP: [Tool; 4] = [
+    Tool { program: "sqlite3", packages: &["sqlite3"] },
+    Tool { program: "redis-check-aof", packages: &["redis-tools"] },
+    Tool { program: "pg_dump", packages: &["postgresql-client"] },
+    Tool { program: "systemd-analyze", packages: &["systemd"] },
+];
 /// Runs what checks infra/: metrics against the code, and the manifests.
 pub(crate) const PYTHON: [Tool; 2] = [
     Tool { program: "python3", packages: &["python3"] },
