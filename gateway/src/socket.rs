@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
-use shared::wire::{Event, MAX_MESSAGE_BYTES};
+use shared::{
+    telemetry::Span,
+    wire::{Event, MAX_MESSAGE_BYTES},
+};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 /// Frames waiting to be written. When it is full the session waits [`SLOW_READER`], then gives the client up.
@@ -97,10 +100,18 @@ impl Inbox {
     }
 }
 
+/// What waits in an outbox.
+#[derive(Debug)]
+enum Outgoing {
+    Frame(Message),
+    /// Ends once all before it is written; cut off where that cannot be.
+    Spans(Vec<Span>),
+}
+
 /// To the client.
 #[derive(Debug)]
 pub struct Outbox {
-    sender: mpsc::Sender<Message>,
+    sender: mpsc::Sender<Outgoing>,
     writer: JoinHandle<()>,
 }
 
@@ -112,6 +123,14 @@ impl Outbox {
     pub async fn send(&self, event: &Event) -> Result<(), Gone> {
         let Ok(text) = serde_json::to_string(event) else { return Err(Gone) };
         self.push(Message::Text(text.into())).await
+    }
+
+    /// Ends `spans` once all that was sent before is written to the socket.
+    ///
+    /// # Errors
+    /// As [`Outbox::send`].
+    pub async fn once_written(&self, spans: Vec<Span>) -> Result<(), Gone> {
+        if spans.is_empty() { Ok(()) } else { self.queue(Outgoing::Spans(spans)).await }
     }
 
     /// Sends a ping.
@@ -133,15 +152,26 @@ impl Outbox {
     }
 
     async fn push(&self, message: Message) -> Result<(), Gone> {
-        match timeout(SLOW_READER, self.sender.send(message)).await {
+        self.queue(Outgoing::Frame(message)).await
+    }
+
+    async fn queue(&self, outgoing: Outgoing) -> Result<(), Gone> {
+        match timeout(SLOW_READER, self.sender.send(outgoing)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
 }
 
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>) {
-    while let Some(frame) = frames.recv().await {
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Receiver<Outgoing>) {
+    while let Some(next) = outgoing.recv().await {
+        let frame = match next {
+            Outgoing::Frame(frame) => frame,
+            Outgoing::Spans(spans) => {
+                spans.into_iter().for_each(Span::end);
+                continue;
+            }
+        };
         match timeout(SLOW_READER, sink.send(frame)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return,

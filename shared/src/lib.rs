@@ -12,7 +12,7 @@
 //! - [`jobs`]: what travels on the bus between the roles
 //! - [`bus`]: the only code that knows Redis, and its in-process twin
 //! - [`config`]: the only code that reads the environment
-//! - [`telemetry`]: logs; [`health`]: `/livez`, `/readyz`, `/metrics`
+//! - [`telemetry`]: logs, traces, errors; [`health`]: `/livez`, `/readyz`, `/metrics`
 //! - [`shutdown`]: how a service stops
 //! - [`consumer`]: the loop in which a worker takes jobs and answers for each
 //! - [`role_process`]: what stands around a role that is a process of its own

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use shared::{
     config::ConfigError,
     language::{Language, Source},
+    telemetry,
 };
 use subtide::{admin, bench, caption, demo, dev_cert, models, serve, sign_in};
 
@@ -110,6 +111,7 @@ async fn main() -> ExitCode {
         Command::Models { command: ModelsCommand::List } => models::list(),
         Command::Admin(args) => admin::run(args).await,
     };
+    telemetry::shutdown().await;
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

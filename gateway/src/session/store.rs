@@ -59,6 +59,7 @@ impl Session {
                 Step::Started { utterance, start_ms } => {
                     self.utterances += 1;
                     self.context.metrics.utterances.inc();
+                    self.traces.opened(utterance);
                     self.say(ServerMessage::SpeechStarted { utterance, start_ms });
                     if let Some(shown) = self.dispatch.opened(utterance, start_ms) {
                         self.say(shown);
@@ -67,6 +68,7 @@ impl Session {
                 Step::Append { utterance, pcm, end_ms, speech_share } => {
                     self.context.metrics.speech_ms.inc_by(samples_to_ms(pcm.len() as u64 / 2));
                     let entry = self.append(&jobs::audio_stream(self.id, utterance), pcm).await?;
+                    self.traces.appended(utterance);
                     self.dispatch.appended(utterance, entry, end_ms);
                     self.dispatch.judged(utterance, speech_share);
                 }

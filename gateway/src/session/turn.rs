@@ -69,7 +69,8 @@ impl Session {
     pub(super) async fn turn(&mut self, outbox: &Outbox) -> Result<(), End> {
         // What is taken out of memory here and does not reach the bus must not be written down later as if it had.
         self.torn = true;
-        let jobs = self.dispatch.due(Instant::now());
+        let mut jobs = self.dispatch.due(Instant::now());
+        self.traces.asked(&mut jobs);
         let number = |message| {
             self.event += 1;
             Event { event: self.event, message }
@@ -89,8 +90,10 @@ impl Session {
         for event in &events {
             self.keep_text(&event.message);
             outbox.send(event).await?;
+            outbox.once_written(self.traces.said(&event.message)).await?;
         }
         let closed = self.dispatch.take_closed();
+        outbox.once_written(self.traces.closed(&closed)).await?;
         if !closed.is_empty() {
             self.clean(&closed, Vec::new()).await;
         }
@@ -135,7 +138,12 @@ impl Session {
             stopping: self.stopping,
             written: millis(written),
         };
-        let view = StateView { founding: &self.founding, progress, dispatch: self.dispatch.memory() };
+        let view = StateView {
+            founding: &self.founding,
+            progress,
+            dispatch: self.dispatch.memory(),
+            traces: self.traces.memory(),
+        };
         let state = jobs::encode(&view).map_err(|e| unwritable(&e))?;
         let write = |key, value| StateWrite { key, value, ttl };
         let mut writes =
