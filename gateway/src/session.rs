@@ -4,6 +4,7 @@
 //! priority: the server's shutdown, an answer from the workers, a frame from the client, the tick. Answers go first
 //! because a client that floods audio must not starve its own captions.
 
+mod arrivals;
 mod audio;
 mod clock;
 mod end;
@@ -28,6 +29,7 @@ use shared::{
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::{
+    arrivals::Arrivals,
     audio::Audio,
     end::{Afterlife, End, bad_order, check_glossary, check_targets, distinct, parse, replaced, too_large},
     state::{Founding, ResumeToken},
@@ -63,13 +65,13 @@ pub struct Context {
     /// Where answers come from.
     pub mailbox: Mailbox,
     /// Metrics.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Serves one WebSocket from its handshake to its end.
 pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: Context, shutdown: CancellationToken) {
-    let (mut frames, outbox) = socket::open(socket);
-    let metrics = context.metrics.clone();
+    let metrics = Arc::clone(&context.metrics);
+    let (mut frames, outbox) = socket::open(socket, metrics.messages_dropped.clone());
     let mut session = None;
     let started = tokio::select! {
         () = shutdown.cancelled() => Err(End::Ended(EndReason::Draining)),
@@ -165,6 +167,9 @@ struct Session {
     guest: Guest,
     context: Context,
     audio: Audio,
+    arrivals: Arrivals,
+    /// Speech up to here is counted, milliseconds.
+    counted_ms: u64,
     dispatch: Dispatch,
     inbox: mailbox::Inbox,
     /// Newest event taken in from the event stream.
@@ -284,6 +289,7 @@ impl Session {
         let before = self.audio.received_ms();
         let steps = self.audio.push(bytes).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
         let heard_ms = self.audio.received_ms() - before;
+        self.arrivals.came(self.audio.received_ms(), self.last_audio);
         self.context.metrics.audio_ms.inc_by(heard_ms);
         self.guest.heard(heard_ms);
         self.walk(steps).await
@@ -317,12 +323,6 @@ impl Session {
         };
         if let SessionEvent::Moved { owner } = &event {
             return self.look_who_owns(owner).await;
-        }
-        if let SessionEvent::Caption { caption, .. } = &event
-            && caption.is_final
-            && let Some(waited) = self.dispatch.behind(Instant::now())
-        {
-            self.context.metrics.final_seconds.observe(waited.as_secs_f64());
         }
         let mut messages = Vec::new();
         self.dispatch.receive(event, Instant::now(), &mut messages);

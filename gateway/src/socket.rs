@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
+use prometheus::IntCounter;
 use shared::wire::{Event, MAX_MESSAGE_BYTES};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
@@ -40,13 +41,13 @@ pub enum Inbound {
 #[error("the client reads nothing")]
 pub struct Gone;
 
-/// Splits a socket into its two directions.
+/// Splits a socket into its two directions. Messages that a client is too slow for are counted in `dropped`.
 #[must_use]
-pub fn open(socket: WebSocket) -> (Inbox, Outbox) {
+pub fn open(socket: WebSocket, dropped: IntCounter) -> (Inbox, Outbox) {
     let (sink, stream) = socket.split();
     let (sender, receiver) = mpsc::channel(OUTBOX);
-    let writer = tokio::spawn(write(sink, receiver));
-    (Inbox { stream }, Outbox { sender, writer })
+    let writer = tokio::spawn(write(sink, receiver, dropped.clone()));
+    (Inbox { stream }, Outbox { sender, writer, dropped })
 }
 
 /// From the client.
@@ -102,6 +103,7 @@ impl Inbox {
 pub struct Outbox {
     sender: mpsc::Sender<Message>,
     writer: JoinHandle<()>,
+    dropped: IntCounter,
 }
 
 impl Outbox {
@@ -135,16 +137,22 @@ impl Outbox {
     async fn push(&self, message: Message) -> Result<(), Gone> {
         match timeout(SLOW_READER, self.sender.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Gone),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => {
+                self.dropped.inc();
+                Err(Gone)
+            }
         }
     }
 }
 
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>) {
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>, dropped: IntCounter) {
     while let Some(frame) = frames.recv().await {
         match timeout(SLOW_READER, sink.send(frame)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) => return,
+            // This one, and what waits behind it.
+            Err(_) => return dropped.inc_by(1 + frames.len() as u64),
         }
     }
 }

@@ -13,6 +13,7 @@ use shared::{
 
 use super::{
     Context, Session,
+    arrivals::Arrivals,
     audio::{Audio, Beginning},
     end::{End, check_glossary, check_targets, distinct, replaced, unavailable},
     state::{Founding, Progress, ResumeToken, State},
@@ -167,6 +168,8 @@ impl Session {
         let inbox = context.mailbox.open(id).await.map_err(|e| unavailable(&e))?;
         let now = Instant::now();
         Ok(Self {
+            arrivals: Arrivals::from(audio.received_ms()),
+            counted_ms: 0,
             id,
             owner,
             token,
