@@ -66,7 +66,7 @@ impl Rig {
             "doubler",
             move || Ok(Doubler { seen: tell, gate: wait, under_way: Vec::new() }),
             limits,
-            Arc::new(move |observation| drop(observe.send(observation))),
+            Arc::new(move |observation| observe.send(observation).unwrap_or_default()),
         );
         ready.await.unwrap().unwrap();
         Self { handle, seen, observed, gate }
