@@ -9,7 +9,8 @@ pub struct Member {
     pub name: String,
     /// Entries it was given and has not acknowledged.
     pub pending: u64,
-    /// Since it last asked for anything. One that lives asks every second.
+    /// Since it was last given an entry or renewed a lease, or, from Redis 7.2 on, asked for anything. One that lives and has
+    /// entries in hand renews them every second.
     pub idle: Duration,
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use shared::bus;
+use shared::{bus, jobs::AUDIO_JOBS};
 use tokio::time::Instant;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     scrape::{Answer, Replica, Scraped},
 };
 
-/// A consumer that asked for nothing for so long does not live: one that lives asks every second.
+/// A consumer with jobs in hand that was silent for so long does not live: one that lives renews its leases every second.
 pub(super) const LIVES: Duration = Duration::from_secs(5);
 /// One that holds nothing and was silent for so long is not worth a line; the bus forgets it after an hour.
 const FORGOTTEN: Duration = Duration::from_secs(60);
@@ -41,7 +41,8 @@ pub(super) fn report(look: &Look, history: &History) -> Report {
     let answer = look.redis.as_ref().and_then(|redis| redis.as_ref().ok());
     let queues = STAGES.iter().enumerate().map(|(n, stage)| {
         let redis = answer.and_then(|answer| answer.queues.get(n));
-        (stage.name, queue(stage, redis, &told))
+        let queue = queue(stage, redis, &told);
+        (stage.name, Queue { workers: workers(look, stage, &queue), ..queue })
     });
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut report = Report {
@@ -61,11 +62,6 @@ pub(super) fn report(look: &Look, history: &History) -> Report {
     report
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts of things, which are small and whole"
-)]
 fn whole(number: f64) -> u64 {
     number.round() as u64
 }
@@ -74,23 +70,26 @@ fn sessions(told: &Beside<'_>) -> Sessions {
     let rate = |name| told.rate(&Series::of(name));
     let audio = told.increase(&Series::of("gateway_audio_milliseconds_total")).filter(|ms| *ms > 0.0);
     let speech = told.increase(&Series::of("gateway_speech_milliseconds_total"));
-    let decoding = told.increase(&Series::of("subtide_decode_seconds_sum")).filter(|seconds| *seconds > 0.0);
-    let decoded = told.increase(&Series::of("subtide_audio_decoded_seconds_total"));
+    let decoding = told.increase(&names::of_stream("subtide_model_busy_seconds_total", AUDIO_JOBS));
+    let decoded = told.increase(&Series::of("subtide_decoded_audio_milliseconds_total")).map(|ms| ms / 1000.0);
     Sessions {
         open: told.sum(&Series::of("gateway_sessions")).map(whole),
         opened_per_second: rate("gateway_sessions_opened_total"),
         audio_seconds_per_second: rate("gateway_audio_milliseconds_total").map(|ms| ms / 1000.0),
         speech_share: audio.zip(speech).map(|(audio, speech)| speech / audio),
         utterances_per_second: rate("gateway_utterances_total"),
-        decoded_times_real_time: decoding.zip(decoded).map(|(decoding, decoded)| decoded / decoding),
+        decoded_times_real_time: decoding
+            .filter(|seconds| *seconds > 0.0)
+            .zip(decoded)
+            .map(|(decoding, decoded)| decoded / decoding),
     }
 }
 
 fn queue(stage: &Stage, redis: Option<&(bus::Depth, Vec<bus::Member>)>, told: &Beside<'_>) -> Queue {
     let of_stream = |name| names::of_stream(name, stage.stream);
     let largest = |name| told.largest(&of_stream(name));
-    let batches = told.increase(&of_stream("subtide_batch_size_count")).filter(|count| *count > 0.0);
-    let rows = told.increase(&of_stream("subtide_batch_size_sum"));
+    let batches = told.increase(&of_stream("subtide_batch_rows_count")).filter(|count| *count > 0.0);
+    let rows = told.increase(&of_stream("subtide_batch_rows_sum"));
     let by_metrics = Queue {
         stream: stage.stream,
         group: stage.group,
@@ -117,10 +116,21 @@ fn queue(stage: &Stage, redis: Option<&(bus::Depth, Vec<bus::Member>)>, told: &B
         depth: Some(depth.lag + depth.pending),
         oldest_seconds: Some(depth.oldest_age.as_secs_f64()),
         waiting_seconds: Some(depth.waiting.as_secs_f64()),
-        workers: Some(members.iter().filter(|member| member.idle < LIVES).count() as u64),
         members: shown.map(member).collect(),
         ..by_metrics
     }
+}
+
+/// Workers of a stage that are ready, or that Redis knows to live where nobody looks at their ports. A Redis before 7.2 does
+/// not count it as a sign of life that a worker asks and gets nothing. `None`: all that was looked at are other roles.
+fn workers(look: &Look, stage: &Stage, queue: &Queue) -> Option<u64> {
+    let hand = names::of_stream("subtide_jobs_in_flight", stage.stream);
+    let answers = look.scraped.replicas.iter().filter_map(|replica| replica.answer.as_ref().ok());
+    let ready = answers.filter(|answer| answer.health.ready && answer.metrics.value(&hand).is_some()).count();
+    let living = queue.members.iter().filter(|member| member.idle_seconds < LIVES.as_secs_f64()).count();
+    let away = !look.scraped.unknown.is_empty() || look.scraped.replicas.iter().any(|replica| replica.answer.is_err());
+    let workers = ready.max(living);
+    (workers > 0 || away).then_some(workers as u64)
 }
 
 fn member(member: &bus::Member) -> Member {
@@ -181,7 +191,7 @@ fn processes(look: &Look, history: &History) -> Vec<Process> {
         components: BTreeMap::new(),
         version: None,
         up_seconds: None,
-        model: None,
+        models: Vec::new(),
         sessions: None,
         jobs_in_flight: None,
         jobs_per_second: None,
@@ -210,7 +220,7 @@ fn process(replica: &Replica, answer: &Answer, told: &Beside<'_>) -> Process {
         components: answer.health.components.clone(),
         version: Some(answer.health.version.clone()),
         up_seconds: value("process_start_time_seconds").map(|began| (now - began).max(0.0)),
-        model: told.label(&Series::of("subtide_model_info"), "model"),
+        models: told.labels(&Series::of("subtide_model_info"), "model"),
         sessions: value("gateway_sessions").map(whole),
         jobs_in_flight: value("subtide_jobs_in_flight").map(whole),
         jobs_per_second: told.rate(&names::all_done()),

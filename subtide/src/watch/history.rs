@@ -1,7 +1,7 @@
 //! Looks of the last while: a counter tells something only beside what it was before.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     time::Duration,
 };
@@ -128,9 +128,11 @@ impl Beside<'_> {
         }))
     }
 
-    /// The value of a label at the first replica that has the series.
-    pub(super) fn label(&self, series: &Series, label: &str) -> Option<String> {
-        self.pairs.iter().find_map(|pair| pair.now.label(series, label))
+    /// The values of a label.
+    pub(super) fn labels(&self, series: &Series, label: &str) -> Vec<String> {
+        let all: BTreeSet<_> =
+            self.pairs.iter().flat_map(|pair| pair.now.by_label(series, label).into_keys()).collect();
+        all.into_iter().collect()
     }
 }
 
@@ -178,8 +180,8 @@ mod tests {
         format!("# TYPE jobs_total counter\njobs_total{{outcome=\"done\"}} {done}\n")
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn growth_is_told_by_replica_and_a_new_beginning_noticed() {
+    #[test]
+    fn growth_is_told_by_replica_and_a_new_beginning_noticed() {
         let (series, begin) = (Series::of("jobs_total"), Instant::now());
         let mut history = History::new(Duration::from_secs(10));
         history.keep(begin, &[replica(1, &jobs(100)), replica(2, &jobs(50))]);

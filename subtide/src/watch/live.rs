@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use ratatui::{
     DefaultTerminal,
-    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
 };
 use shared::shutdown::{self, CancellationToken};
 use tokio::{
@@ -81,13 +81,10 @@ fn show(mut reports: watch::Receiver<Option<Report>>, stop: &CancellationToken) 
             stale = false;
         }
         if event::poll(TICK).context("the terminal cannot be read")? {
-            match event::read().context("the terminal cannot be read")? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => {
-                    if press(&mut screen, key) {
-                        return Ok(());
-                    }
-                }
-                _ => {}
+            let event = event::read().context("the terminal cannot be read")?;
+            let key = event.as_key_event().filter(|key| key.kind != KeyEventKind::Release);
+            if key.is_some_and(|key| press(&mut screen, key)) {
+                return Ok(());
             }
             // Also after a change of size.
             stale = true;

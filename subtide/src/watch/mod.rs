@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Args;
+use ratatui::{Terminal, backend::TestBackend};
 use shared::{
     config::{Env, SecretString},
     role_process::{DEFAULT_REDIS_URL, ENV_REDIS_URL},
@@ -123,9 +124,21 @@ pub async fn status(args: StatusArgs) -> anyhow::Result<u8> {
     Ok(report.verdict.exit_code())
 }
 
+/// What `subtide top` shows after these looks, on a screen of that size, without its colours.
+///
+/// # Errors
+/// Never in practice: the screen is in memory.
+pub fn picture(looks: impl IntoIterator<Item = Report>, columns: u16, rows: u16) -> anyhow::Result<String> {
+    let mut screen = view::Screen::default();
+    looks.into_iter().for_each(|report| screen.take(report));
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows))?;
+    terminal.draw(|frame| screen.draw(frame))?;
+    Ok(terminal.backend().to_string())
+}
+
 /// Looks at everything again and again.
 #[derive(Debug)]
-pub(crate) struct Watcher {
+pub struct Watcher {
     targets: Targets,
     scraper: Scraper,
     redis: Redis,
@@ -141,17 +154,26 @@ impl Watcher {
         let url = env.secret(ENV_REDIS_URL);
         env.finish()?;
         ensure!(!targets.list.is_empty(), "nothing to look at: give --target HOST:PORT, or set {ENV_STATUS_TARGETS}");
-        Self::new(targets, url, window)
+        Self::with(targets, url, window)
     }
 
-    fn new(targets: Targets, redis_url: Option<SecretString>, window: Duration) -> anyhow::Result<Self> {
+    /// Looks at these health ports and, where its URL is given or they are no all-in-one, at Redis. Rates and latencies are
+    /// those of `window`.
+    ///
+    /// # Errors
+    /// When the system has no sockets for us.
+    pub fn new(targets: Vec<Target>, redis_url: Option<SecretString>, window: Duration) -> anyhow::Result<Self> {
+        Self::with(Targets { list: targets, untold: false }, redis_url, window)
+    }
+
+    fn with(targets: Targets, redis_url: Option<SecretString>, window: Duration) -> anyhow::Result<Self> {
         let redis_told = redis_url.is_some();
         let redis = Redis::new(redis_url.unwrap_or_else(|| DEFAULT_REDIS_URL.into()));
         Ok(Self { targets, scraper: Scraper::new()?, redis, redis_told, history: History::new(window) })
     }
 
     /// One look.
-    pub(crate) async fn look(&mut self) -> Report {
+    pub async fn look(&mut self) -> Report {
         let (scraped, redis) = tokio::join!(self.scraper.look(&self.targets), self.redis.look());
         let look = self.sort_out(scraped, redis);
         self.history.keep(look.at, &look.scraped.replicas);

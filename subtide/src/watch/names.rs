@@ -11,11 +11,15 @@ pub(super) struct Wait {
 }
 
 fn stage(stage: &'static str) -> Series {
-    Series::of("gateway_latency_seconds").with("stage", stage)
+    Series::of("gateway_caption_seconds").with("stage", stage)
 }
 
-/// In the order in which an utterance meets them.
-pub(super) const WAITS: [Wait; 6] = [
+fn model(stage: &'static str) -> Series {
+    Series::of("subtide_model_seconds").with("stage", stage)
+}
+
+/// What matters most first.
+pub(super) const WAITS: [Wait; 9] = [
     Wait { key: "first", label: "first words", series: || vec![stage("first")] },
     Wait { key: "committed", label: "committed words", series: || vec![stage("committed")] },
     Wait {
@@ -26,6 +30,9 @@ pub(super) const WAITS: [Wait; 6] = [
     Wait { key: "translation_final", label: "final translation", series: || vec![stage("translation_final")] },
     Wait { key: "speech_job", label: "a speech job", series: || vec![done_seconds("audio_jobs")] },
     Wait { key: "translation_job", label: "a translation job", series: || vec![done_seconds("translation_jobs")] },
+    Wait { key: "encode", label: "encoding audio", series: || vec![model("encode")] },
+    Wait { key: "decode", label: "decoding speech", series: || vec![model("decode")] },
+    Wait { key: "translate", label: "translating", series: || vec![model("translate")] },
 ];
 
 fn done_seconds(stream: &'static str) -> Series {
@@ -52,13 +59,17 @@ pub(super) fn of_stream(name: &'static str, stream: &'static str) -> Series {
     Series::of(name).with("stream", stream)
 }
 
-/// What counts as gone wrong: the metric, the label that tells kinds apart, and the word before the kind. Kinds of
-/// `gateway_refused_total` and `subtide_jobs_total` that are nobody's fault are left out by [`is_fault`].
-pub(super) const ERRORS: [(&str, &str, &str); 8] = [
+/// What counts as gone wrong: the metric, the label that tells kinds apart, and the word before the kind. Kinds that are
+/// nobody's fault are left out by [`is_fault`].
+pub(super) const ERRORS: [(&str, &str, &str); 12] = [
     ("gateway_errors_total", "code", "session ended"),
     ("gateway_refused_total", "reason", "turned away"),
     ("gateway_expelled_total", "code", "expelled"),
-    ("gateway_gaps_total", "kind", "gap"),
+    ("gateway_gaps_total", "reason", "gap"),
+    ("gateway_decodes_dropped_total", "reason", "decode"),
+    ("gateway_messages_dropped_total", "", "client too slow"),
+    ("gateway_mailbox_missed_total", "reason", "events missed"),
+    ("subtide_model_requests_total", "outcome", "model"),
     ("subtide_jobs_total", "outcome", "job"),
     ("subtide_jobs_reclaimed_total", "stream", "taken over"),
     ("subtide_jobs_dead_lettered_total", "stream", "dead letter"),
@@ -67,5 +78,10 @@ pub(super) const ERRORS: [(&str, &str, &str); 8] = [
 
 /// Whether that kind tells that something went wrong.
 pub(super) fn is_fault(metric: &str, kind: &str) -> bool {
-    metric != "subtide_jobs_total" || ["retry", "given_up", "lease_lost"].contains(&kind)
+    match metric {
+        "subtide_jobs_total" => ["retry", "given_up", "lease_lost"].contains(&kind),
+        "gateway_decodes_dropped_total" => kind == "given_up",
+        "subtide_model_requests_total" => kind == "failed",
+        _ => true,
+    }
 }

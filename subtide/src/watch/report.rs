@@ -96,7 +96,7 @@ pub struct Queue {
     pub oldest_seconds: Option<f64>,
     /// Age of the oldest job that nobody has read: how long what comes now has to wait.
     pub waiting_seconds: Option<f64>,
-    /// Workers that asked for jobs within the last 5 seconds.
+    /// Workers that are ready; `null` where none was looked at.
     pub workers: Option<u64>,
     /// Jobs done in a second.
     pub jobs_per_second: Option<f64>,
@@ -113,7 +113,7 @@ pub struct Member {
     pub name: String,
     /// Jobs in its hands.
     pub pending: u64,
-    /// Since it last asked for anything.
+    /// Since its last sign of life; before Redis 7.2 asking and getting nothing is none.
     pub idle_seconds: f64,
 }
 
@@ -165,8 +165,8 @@ pub struct Process {
     pub version: Option<String>,
     /// Seconds since it began.
     pub up_seconds: Option<f64>,
-    /// Model and device.
-    pub model: Option<String>,
+    /// Models it has loaded.
+    pub models: Vec<String>,
     /// Sessions it holds, for a gateway.
     pub sessions: Option<u64>,
     /// Jobs in its hands, for a worker.

@@ -84,11 +84,6 @@ impl Metrics {
             all
         })
     }
-
-    /// The value of a label of the first sample of the series.
-    pub(super) fn label(&self, series: &Series, label: &str) -> Option<String> {
-        self.of(series).find_map(|sample| sample.labels.get(label)).map(str::to_owned)
-    }
 }
 
 #[cfg(test)]

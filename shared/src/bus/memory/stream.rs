@@ -25,7 +25,7 @@ pub(super) struct Stream {
 struct Group {
     last_delivered: EntryId,
     pending: BTreeMap<EntryId, Lease>,
-    /// When each consumer last asked for anything.
+    /// When each consumer last asked for anything, or renewed a lease.
     seen: BTreeMap<Arc<str>, Instant>,
 }
 
@@ -119,6 +119,7 @@ impl Stream {
         for id in ids {
             if let Some(lease) = group.pending.get_mut(id).filter(|lease| *lease.consumer == *consumer) {
                 lease.since = Instant::now();
+                group.seen.insert(Arc::clone(&lease.consumer), lease.since);
             }
         }
     }

@@ -1,4 +1,4 @@
--- The consumers of a group: name, entries in hand, and milliseconds since each last asked for anything.
+-- The consumers of a group: name, entries in hand, and milliseconds since its last sign of life.
 local stream, wanted = key(), arg()
 local found = {}
 for _, group in ipairs(rows('GROUPS', stream)) do

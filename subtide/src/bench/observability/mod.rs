@@ -14,7 +14,7 @@ mod paired;
 mod server;
 mod watchers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -69,7 +69,7 @@ pub async fn run(args: ObservabilityArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(args: &ObservabilityArgs, env: &Env, recording: &PathBuf, log: &PathBuf) -> anyhow::Result<Value> {
+async fn measure(args: &ObservabilityArgs, env: &Env, recording: &Path, log: &Path) -> anyhow::Result<Value> {
     let mut watchers = Watchers::start().await?;
     let watched = Server::watched(env, log, &watchers.collector_url()).await?;
     let alone = Server::alone(env).await?;

@@ -24,8 +24,10 @@ use super::{
 const SMALLEST: (u16, u16) = (80, 24);
 /// Looks whose depths are kept for the course of a queue.
 const COURSE: usize = 60;
-/// Rows of everything but what is wrong, in the smallest terminal.
-const OTHER_ROWS: u16 = 21;
+/// Rows of everything but what is wrong and latencies, in the smallest terminal.
+const OTHER_ROWS: u16 = 13;
+/// Rows of latencies, with title and heads.
+const WAITS: u16 = 11;
 
 const GOOD: Style = Style::new().fg(Color::Cyan);
 const BAD: Style = Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD);
@@ -77,9 +79,11 @@ impl Screen {
         if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
             return too_small(frame, report);
         }
-        let spare = area.height - OTHER_ROWS;
+        // Where there is room, the models' own times are shown, too.
+        let waits = if area.height >= 30 { WAITS } else { WAITS - 3 };
+        let spare = area.height - (OTHER_ROWS + waits);
         let faults = u16::try_from(report.faults.len()).unwrap_or(u16::MAX).clamp(1, spare);
-        let rows = [1, faults, 2, 4, 8].map(Constraint::Length);
+        let rows = [1, faults, 2, 4, waits].map(Constraint::Length);
         let rows = Layout::vertical(rows.into_iter().chain([Constraint::Fill(1), Constraint::Length(1)]));
         let [head, wrong, now, queues, middle, processes, foot] = rows.areas(area);
         let [latencies, errors] = Layout::horizontal([Constraint::Length(45), Constraint::Fill(1)]).areas(middle);
@@ -87,7 +91,7 @@ impl Screen {
         frame.render_widget(parts::faults(report, wrong.height), wrong);
         frame.render_widget(parts::sessions(report), now);
         frame.render_widget(parts::queues(report, &self.courses, queues.width), queues);
-        frame.render_widget(parts::latencies(report), latencies);
+        frame.render_widget(parts::latencies(report, latencies.height), latencies);
         frame.render_widget(parts::errors(report, errors.height), errors);
         frame.render_widget(parts::processes(report, self.order, processes), processes);
         frame.render_widget(self.foot(), foot);

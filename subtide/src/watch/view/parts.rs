@@ -74,6 +74,9 @@ pub(super) fn sessions(report: &Report) -> Paragraph<'static> {
     } else if redis.asked {
         spans.push(Span::styled("Redis away", BAD));
     }
+    if let Some(times) = sessions.decoded_times_real_time {
+        spans.extend(pair("  decoded", format!("{times:.0} times as fast as it is spoken")));
+    }
     Paragraph::new(Line::from(spans)).block(titled("Sessions".to_owned()))
 }
 
@@ -101,23 +104,20 @@ pub(super) fn queues(report: &Report, courses: &BTreeMap<&'static str, VecDeque<
     let widths = FIGURES.map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
     let by_roles = report.queues.values().any(|queue| queue.source == Source::Metrics);
     let title = if by_roles { "Queues, as the roles tell them" } else { "Queues" };
-    let mut head = heads(&["stage"], ["unread", "in hand", "oldest", "waits", "workers", "jobs/s", "batch"]);
-    if room > 6 {
-        let names = ["unread", "in hand", "oldest", "waits", "workers", "jobs/s", "batch"];
-        let cells = names.map(|text| right(text.to_owned()));
-        head = Row::new([Cell::from("stage")].into_iter().chain(cells).chain([Cell::from("course")])).style(DIM);
-    }
+    let names = ["unread", "in hand", "oldest", "waits", "workers", "jobs/s", "batch"];
+    let cells = names.map(|text| right(text.to_owned()));
+    let head = Row::new([Cell::from("stage")].into_iter().chain(cells).chain([Cell::from("course")])).style(DIM);
     Table::new(rows, widths).header(head).block(titled(title.to_owned()))
 }
 
-pub(super) fn latencies(report: &Report) -> Table<'static> {
+pub(super) fn latencies(report: &Report, height: u16) -> Table<'static> {
     let row = |wait: &names::Wait| {
         let Latency { recent, .. } = report.latencies.get(wait.key).copied().unwrap_or_default();
         let of = if report.latencies.contains_key(wait.key) { recent.count.to_string() } else { "-".to_owned() };
         Row::new([Cell::from(wait.label), right(duration(recent.p50)), right(duration(recent.p95)), right(of)])
     };
     let widths = [Constraint::Length(19), Constraint::Length(7), Constraint::Length(7), Constraint::Length(7)];
-    Table::new(names::WAITS.iter().map(row), widths)
+    Table::new(names::WAITS.iter().take(usize::from(height.saturating_sub(2))).map(row), widths)
         .header(heads(&["how long for"], ["p50", "p95", "of"]))
         .block(titled("Latencies".to_owned()))
 }
@@ -153,9 +153,9 @@ pub(super) fn processes(report: &Report, order: Order, area: Rect) -> Table<'sta
     let room = usize::from(area.height.saturating_sub(2));
     let hidden = all.len().saturating_sub(room);
     let title = if hidden > 0 { format!("Processes ({hidden} more: subtide status)") } else { "Processes".to_owned() };
-    let rows = all.into_iter().take(room).map(process_row);
     let widths = [1, 18, 21, 5, 6, 7, 5, 7].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
     let wide = area.width >= 100;
+    let rows = all.into_iter().take(room).map(|process| process_row(process, wide));
     let names = ["has", "jobs/s", "job p95", "cores", "memory"];
     let cells = ["", "role", "at"].map(Cell::from).into_iter().chain(names.map(|text| right(text.to_owned())));
     let head = Row::new(cells.chain(wide.then(|| Cell::from("up, model")))).style(DIM);
@@ -166,22 +166,22 @@ fn busy(process: &Process) -> f64 {
     process.jobs_per_second.unwrap_or(0.0) + process.sessions.unwrap_or(0) as f64
 }
 
-fn process_row(process: &Process) -> Row<'static> {
+fn process_row(process: &Process, wide: bool) -> Row<'static> {
     let at = process.address.clone().unwrap_or_else(|| process.target.clone());
     let (mark, style) = match (&process.error, process.ready) {
         (None, true) => ("✓", GOOD),
         _ => ("!", BAD),
     };
     let mut more = duration(process.up_seconds);
-    if let Some(model) = &process.model {
-        more = format!("{more}, {model}");
+    if !process.models.is_empty() {
+        more = format!("{more}, {}", process.models.join(", "));
     }
     let role = match (&process.role, process.ready) {
         (None, _) => "away".to_owned(),
         (Some(role), true) => role.clone(),
         (Some(role), false) => format!("{role}: not ready"),
     };
-    Row::new([
+    let cells = [
         Cell::from(mark).style(style),
         Cell::from(role).style(if process.ready { Style::new() } else { BAD }),
         Cell::from(at),
@@ -190,6 +190,6 @@ fn process_row(process: &Process) -> Row<'static> {
         right(duration(process.job_p95_seconds)),
         right(rate(process.cores)),
         right(bytes(process.resident_bytes)),
-        Cell::from(more).style(DIM),
-    ])
+    ];
+    Row::new(cells.into_iter().chain(wide.then(|| Cell::from(more).style(DIM))))
 }
