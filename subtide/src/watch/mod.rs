@@ -18,6 +18,8 @@ mod queues;
 pub mod report;
 mod samples;
 mod scrape;
+#[cfg(test)]
+mod seen_test;
 mod status;
 mod target;
 mod view;

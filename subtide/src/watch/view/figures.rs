@@ -36,7 +36,8 @@ pub(in crate::watch) fn bytes(value: Option<u64>) -> String {
     match value {
         None => NOTHING.to_owned(),
         Some(bytes) if bytes < 1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
-        Some(bytes) if bytes < 10_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        Some(bytes) if bytes < 1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        Some(bytes) if bytes < 10_000_000_000 => format!("{:.1} GB", bytes as f64 / 1e9),
         Some(bytes) => format!("{:.0} GB", bytes as f64 / 1e9),
     }
 }

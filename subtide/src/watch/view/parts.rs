@@ -60,7 +60,7 @@ pub(super) fn sessions(report: &Report) -> Paragraph<'static> {
     let sessions = &report.sessions;
     let redis = &report.redis;
     let pair =
-        |name: &'static str, value: String| [Span::styled(format!("{name} "), DIM), Span::raw(format!("{value}   "))];
+        |name: &'static str, value: String| [Span::styled(format!("{name} "), DIM), Span::raw(format!("{value}  "))];
     let mut spans: Vec<_> = [
         pair("open", count(sessions.open)),
         pair("audio", format!("{} s/s", rate(sessions.audio_seconds_per_second))),
