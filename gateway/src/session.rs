@@ -4,6 +4,7 @@
 //! priority: the server's shutdown, an answer from the workers, a frame from the client, the tick. Answers go first
 //! because a client that floods audio must not starve its own captions.
 
+mod arrivals;
 mod audio;
 mod clock;
 mod end;
@@ -30,6 +31,7 @@ use shared::{
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::{
+    arrivals::Arrivals,
     audio::Audio,
     end::{Afterlife, End, bad_order, check_glossary, check_targets, distinct, parse, replaced, too_large},
     state::{Founding, ResumeToken},
@@ -64,9 +66,10 @@ pub struct Context {
     /// Where answers come from.
     pub mailbox: Mailbox,
     /// Metrics.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
 }
 
+<<<<<<< HEAD
 /// Serves one WebSocket from its handshake to its end. `trace`: what the client says that this is a part of.
 pub async fn serve(
     socket: axum::extract::ws::WebSocket,
@@ -77,6 +80,12 @@ pub async fn serve(
 ) {
     let (mut frames, outbox) = socket::open(socket);
     let metrics = context.metrics.clone();
+=======
+/// Serves one WebSocket from its handshake to its end.
+pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: Context, shutdown: CancellationToken) {
+    let metrics = Arc::clone(&context.metrics);
+    let (mut frames, outbox) = socket::open(socket, metrics.messages_dropped.clone());
+>>>>>>> ops-metrics
     let mut session = None;
     let started = tokio::select! {
         () = shutdown.cancelled() => Err(End::Ended(EndReason::Draining)),
@@ -162,6 +171,9 @@ struct Session {
     guest: Guest,
     context: Context,
     audio: Audio,
+    arrivals: Arrivals,
+    /// Speech up to here is counted, milliseconds.
+    counted_ms: u64,
     dispatch: Dispatch,
     traces: Traces,
     inbox: mailbox::Inbox,
@@ -289,6 +301,7 @@ impl Session {
         let before = self.audio.received_ms();
         let steps = self.audio.push(bytes).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
         let heard_ms = self.audio.received_ms() - before;
+        self.arrivals.came(self.audio.received_ms(), self.last_audio);
         self.context.metrics.audio_ms.inc_by(heard_ms);
         self.guest.heard(heard_ms);
         self.walk(steps).await
@@ -323,6 +336,7 @@ impl Session {
         if let SessionEvent::Moved { owner } = &event {
             return self.look_who_owns(owner).await;
         }
+<<<<<<< HEAD
         if let SessionEvent::Caption { caption, .. } = &event
             && caption.is_final
             && let Some(waited) = self.dispatch.behind(Instant::now())
@@ -330,6 +344,8 @@ impl Session {
             self.context.metrics.final_seconds.observe(waited.as_secs_f64());
         }
         self.traces.answered(&event, &trace_parent);
+=======
+>>>>>>> ops-metrics
         let mut messages = Vec::new();
         self.dispatch.receive(event, Instant::now(), &mut messages);
         messages.into_iter().for_each(|message| self.say(message));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
+use prometheus::IntCounter;
 use shared::{
     telemetry::Span,
     wire::{Event, MAX_MESSAGE_BYTES},
@@ -43,13 +44,13 @@ pub enum Inbound {
 #[error("the client reads nothing")]
 pub struct Gone;
 
-/// Splits a socket into its two directions.
+/// Splits a socket into its two directions. Messages that a client is too slow for are counted in `dropped`.
 #[must_use]
-pub fn open(socket: WebSocket) -> (Inbox, Outbox) {
+pub fn open(socket: WebSocket, dropped: IntCounter) -> (Inbox, Outbox) {
     let (sink, stream) = socket.split();
     let (sender, receiver) = mpsc::channel(OUTBOX);
-    let writer = tokio::spawn(write(sink, receiver));
-    (Inbox { stream }, Outbox { sender, writer })
+    let writer = tokio::spawn(write(sink, receiver, dropped.clone()));
+    (Inbox { stream }, Outbox { sender, writer, dropped })
 }
 
 /// From the client.
@@ -113,6 +114,7 @@ enum Outgoing {
 pub struct Outbox {
     sender: mpsc::Sender<Outgoing>,
     writer: JoinHandle<()>,
+    dropped: IntCounter,
 }
 
 impl Outbox {
@@ -158,12 +160,16 @@ impl Outbox {
     async fn queue(&self, outgoing: Outgoing) -> Result<(), Gone> {
         match timeout(SLOW_READER, self.sender.send(outgoing)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Gone),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => {
+                self.dropped.inc();
+                Err(Gone)
+            }
         }
     }
 }
 
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Receiver<Outgoing>) {
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Receiver<Outgoing>, dropped: IntCounter) {
     while let Some(next) = outgoing.recv().await {
         let frame = match next {
             Outgoing::Frame(frame) => frame,
@@ -174,7 +180,16 @@ async fn write(mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Rece
         };
         match timeout(SLOW_READER, sink.send(frame)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) => return,
+            // This one, and what waits behind it.
+            Err(_) => {
+                outgoing.close();
+                dropped.inc();
+                while let Ok(waiting) = outgoing.try_recv() {
+                    dropped.inc_by(u64::from(matches!(waiting, Outgoing::Frame(_))));
+                }
+                return;
+            }
         }
     }
 }

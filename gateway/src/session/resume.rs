@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::{
     Context, Session,
+    arrivals::Arrivals,
     audio::{Audio, Beginning},
     end::{End, bad_order, check_glossary, check_targets, distinct, parse, replaced, too_large, unavailable},
     state::{Founding, Progress, ResumeToken, State},
@@ -200,6 +201,8 @@ impl Session {
         let now = Instant::now();
         let traces = Traces::new(id, context.bus.as_ref(), traces);
         Ok(Self {
+            arrivals: Arrivals::from(audio.received_ms()),
+            counted_ms: 0,
             id,
             owner,
             token,

@@ -22,7 +22,11 @@ use super::{
     state::{Progress, StateView},
     store::Patience,
 };
-use crate::{dispatch::millis, socket::Outbox};
+use crate::{
+    dispatch::{Shown, Since, Stage, Tally, millis},
+    segment::PRE_ROLL,
+    socket::Outbox,
+};
 
 /// Whether a client that did not get this message must get it when it comes back.
 fn must_not_be_missed(message: &ServerMessage) -> bool {
@@ -59,9 +63,6 @@ fn unwritable(error: &serde_json::Error) -> End {
 impl Session {
     /// To be said at the end of this turn.
     pub(super) fn say(&mut self, message: ServerMessage) {
-        if matches!(message, ServerMessage::Gap { .. }) {
-            self.context.metrics.gaps.inc();
-        }
         self.unsaid.push(message);
     }
 
@@ -87,17 +88,37 @@ impl Session {
             self.commit(Effects { guard: None, publish, produce, set }).await?;
         }
         self.torn = false;
+        events.iter().for_each(|event| self.context.metrics.count_told(&event.message));
         for event in &events {
             self.keep_text(&event.message);
             outbox.send(event).await?;
             outbox.once_written(self.traces.said(&event.message)).await?;
         }
+        let tally = self.dispatch.take_tally();
+        self.count(&tally);
         let closed = self.dispatch.take_closed();
         outbox.once_written(self.traces.closed(&closed)).await?;
         if !closed.is_empty() {
             self.clean(&closed, Vec::new()).await;
         }
         Ok(())
+    }
+
+    /// Counts what the dispatcher did, and how long it took until what it shows was said.
+    fn count(&self, tally: &Tally) {
+        let (metrics, now) = (&self.context.metrics, Instant::now());
+        metrics.count_decodes(tally);
+        for Shown { stage, since } in &tally.shown {
+            let since = match (stage, since) {
+                (_, Since::Moment(then)) => Some(*then),
+                // What is taken along before speech is no part of it.
+                (Stage::First, Since::Audio(from_ms)) => self.arrivals.of(from_ms + millis(PRE_ROLL), now),
+                (_, Since::Audio(to_ms)) => self.arrivals.of(*to_ms, now),
+            };
+            if let Some(since) = since {
+                metrics.stage(*stage).observe(now.duration_since(since).as_secs_f64());
+            }
+        }
     }
 
     /// Final texts go to the database, where the operator wants that.
