@@ -122,6 +122,10 @@ fn cost(context: &Context) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         found.ended("`subtide bench observability`"),
         found.at_most("throughput that observability takes", "observability_cost_percent", goal::COST_PERCENT, "%"),
+        Figure::met(
+            "with 95 % confidence no more than",
+            format!("{:.2} %", found.value("observability_cost_percent_at_most")),
+        ),
     ])
 }
 
