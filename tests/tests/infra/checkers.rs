@@ -1,5 +1,5 @@
 //! The checkers that lie beside what they check, `infra/prometheus/check.py` and `infra/k8s/check.py`: run here, and held by
-//! bad examples. Where one cannot run, that is said aloud; with `CI=true` it is a fault.
+//! bad examples; and the autoscaler's own tests. Where one cannot run, that is said aloud; with `CI=true` it is a fault.
 
 use std::{
     fs,
@@ -151,4 +151,15 @@ fn every_rendering_of_the_manifests_is_as_it_should_be() {
     let (well, text) = run(checker(python, &repository(), "infra/k8s/check.py").arg("--self-test"));
     assert!(well, "\n{text}");
     eprint!("{text}");
+}
+
+#[test]
+fn the_autoscaler_s_own_tests_pass() {
+    let (what, remedy) = ("the autoscaler is not tried", "Debian: apt-get install python3; `cargo xtask test` does it");
+    let Some(python) = first(&PYTHONS, &["--version"], what, remedy) else { return };
+    let mut unittest = Command::new(python);
+    unittest.args(["-m", "unittest", "discover", "-s", "infra/autoscale"]).env("PYTHONDONTWRITEBYTECODE", "1");
+    let (well, text) = run(unittest.current_dir(repository()));
+    // With no test at all, older Pythons call it well, too.
+    assert!(well && !text.contains("Ran 0 tests"), "\n{text}");
 }
