@@ -211,7 +211,7 @@ redis_rights() {
   local role url answer
   for role in gateway stt-worker translation-worker; do
     url=$(compose exec -T "$role" cat /run/keys/redis-url)
-    for asked in FLUSHALL 'CONFIG GET *' 'ACL LIST' 'KEYS *' 'GET secret:1' SHUTDOWN MONITOR; do
+    for asked in FLUSHALL 'CONFIG GET dir' 'ACL LIST' 'KEYS audio:' 'GET secret:1' SHUTDOWN MONITOR; do
       # shellcheck disable=SC2086
       answer=$(docker exec -i "$(ids redis)" /usr/bin/env sh -c 'read -r url; exec redis-cli --no-auth-warning -u "$url" "$@"' sh $asked <<<"$url" 2>&1)
       [[ $answer == *NOPERM* ]] || fail "$role may say $asked: $answer"
