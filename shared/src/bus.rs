@@ -8,6 +8,7 @@
 //! acknowledged is *pending*, entries not yet read are *lag*.
 
 mod limits;
+mod members;
 mod memory;
 mod redis;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     limits::{Admission, Admit, Bucket, Ceiling, Held, LimitKind, Places},
+    members::{Member, Usage},
     memory::MemoryBus,
     redis::RedisBus,
 };
@@ -307,6 +309,12 @@ pub trait Bus: fmt::Debug + Send + Sync {
 
     /// How much waits in `stream` for `group`. An absent stream or group has depth zero.
     async fn depth(&self, stream: &str, group: &str) -> Result<Depth, BusError>;
+
+    /// Who reads `stream` for `group`, in the order of their names. An absent stream or group has nobody.
+    async fn members(&self, stream: &str, group: &str) -> Result<Vec<Member>, BusError>;
+
+    /// Memory of the bus; `None` where it is only a part of this process.
+    async fn usage(&self) -> Result<Option<Usage>, BusError>;
 
     /// Removes the entries that every group of `stream` has read and acknowledged; says how many. Unacknowledged and
     /// unread entries stay, whatever their age.

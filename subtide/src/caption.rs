@@ -16,6 +16,7 @@ use shared::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    output::{OutputError, print_line},
     recording::{Recording, RecordingError},
     roles::{Roles, Settings},
     sign_in::TokenFile,
@@ -86,6 +87,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         words: false,
         glossary: Vec::new(),
         resume: None,
+        trace_parent: None,
     };
     let (uplink, downlink) = Session { url, credential, start }.open().await?;
     let (owed_sender, owed) = watch::channel(0);
@@ -97,8 +99,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     sent
 }
 
-/// Sends the whole recording, then `stop`.
-async fn send(mut recording: Recording, uplink: Uplink, mut owed: watch::Receiver<usize>) -> anyhow::Result<()> {
+/// Sends the whole recording, as fast as what is `owed` (utterances without a final) allows, then `stop`.
+pub(crate) async fn send(
+    mut recording: Recording,
+    uplink: Uplink,
+    mut owed: watch::Receiver<usize>,
+) -> anyhow::Result<()> {
     let (pieces, mut decoded) = mpsc::channel::<Result<Vec<u8>, RecordingError>>(AHEAD);
     let decoding = tokio::task::spawn_blocking(move || {
         while let Some(piece) = recording.next_piece().transpose() {
@@ -149,7 +155,7 @@ async fn receive(mut happenings: Downlink, options: &Options, owed: watch::Sende
                 let heard_ms = base_ms
                     + transcript.utterances().filter_map(|(_, u)| u.caption.as_ref()).last().map_or(0, |c| c.end_ms);
                 base_ms += from_ms;
-                print_gap(options, heard_ms, base_ms);
+                print_gap(options, heard_ms, base_ms)?;
                 (transcript, printed) = (Transcript::default(), 0);
                 continue;
             }
@@ -163,13 +169,13 @@ async fn receive(mut happenings: Downlink, options: &Options, owed: watch::Sende
             }
         };
         if options.json {
-            print_line(&serde_json::to_string(&event)?);
+            print_line(&serde_json::to_string(&event)?)?;
         }
         transcript.apply(&event);
         let waiting = transcript.utterances().filter(|(_, u)| !u.done(&options.to)).count();
         owed.send_replace(waiting);
         if !options.json {
-            printed = print_after(&transcript, &options.to, printed, base_ms);
+            printed = print_after(&transcript, &options.to, printed, base_ms)?;
         }
         if let ServerMessage::Error(error) = &event.message {
             anyhow::bail!("{} ({:?}, trace {})", error.message, error.code, error.trace_id);
@@ -180,47 +186,51 @@ async fn receive(mut happenings: Downlink, options: &Options, owed: watch::Sende
 }
 
 /// Says that a session was lost; what follows are the events of a new one.
-fn print_gap(options: &Options, from_ms: u64, to_ms: u64) {
+fn print_gap(options: &Options, from_ms: u64, to_ms: u64) -> Result<(), OutputError> {
     if options.json {
         let gap = serde_json::json!({"type": "new_session", "heard_ms": from_ms, "from_ms": to_ms});
-        print_line(&gap.to_string());
+        print_line(&gap.to_string())
     } else {
         let (from, to) = (clock(from_ms), clock(to_ms));
-        print_line(&format!("[gap: the session was lost; speech between {from} and {to} may have no caption]"));
+        print_line(&format!("[gap: the session was lost; speech between {from} and {to} may have no caption]"))
     }
 }
 
 /// Prints the utterances that are done, in order, beyond the first `printed`.
-pub(crate) fn print_finished(transcript: &Transcript, targets: &[Language], printed: usize) -> usize {
+pub(crate) fn print_finished(
+    transcript: &Transcript,
+    targets: &[Language],
+    printed: usize,
+) -> Result<usize, OutputError> {
     print_after(transcript, targets, printed, 0)
 }
 
 /// The same; the session began `base_ms` into the recording.
-fn print_after(transcript: &Transcript, targets: &[Language], printed: usize, base_ms: u64) -> usize {
+fn print_after(
+    transcript: &Transcript,
+    targets: &[Language],
+    printed: usize,
+    base_ms: u64,
+) -> Result<usize, OutputError> {
     let done = transcript.utterances().take_while(|(_, u)| u.done(targets)).skip(printed);
     let mut count = printed;
     for (_, utterance) in done {
         count += 1;
         match &utterance.caption {
             Some(caption) if !caption.committed.is_empty() => {
-                print_line(&format!("[{}] {}", clock(base_ms + caption.start_ms), caption.committed));
+                print_line(&format!("[{}] {}", clock(base_ms + caption.start_ms), caption.committed))?;
                 for translation in utterance.translations.values().filter(|t| !t.committed.is_empty()) {
-                    print_line(&format!("{:>10} {}", format!("{}:", translation.target), translation.committed));
+                    print_line(&format!("{:>10} {}", format!("{}:", translation.target), translation.committed))?;
                 }
             }
             Some(_) => {}
-            None => print_line("[gap: this speech got no caption]"),
+            None => print_line("[gap: this speech got no caption]")?,
         }
     }
-    count
+    Ok(count)
 }
 
 /// `m:ss.t`.
 fn clock(ms: u64) -> String {
     format!("{}:{:02}.{}", ms / 60_000, ms / 1000 % 60, ms / 100 % 10)
-}
-
-#[expect(clippy::print_stdout, reason = "what this command is for")]
-pub(crate) fn print_line(line: &str) {
-    println!("{line}");
 }

@@ -28,7 +28,7 @@ use tokio::{
 
 use self::latency::Latencies;
 use crate::{
-    caption::print_line,
+    output::print_line,
     recording::Recording,
     roles::{Roles, Settings},
     screen::Screen,
@@ -101,8 +101,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let seconds = begun.elapsed().as_secs_f64();
         print_line(&format!(
             "Subtide: gateway, speech and translation models are up ({seconds:.1} s). This is a recording,"
-        ));
-        print_line("heard and translated as it is played; what is dim may still change.\n");
+        ))?;
+        print_line("heard and translated as it is played; what is dim may still change.\n")?;
     }
     let url = roles.url();
     let shown = tokio::select! {
@@ -121,7 +121,7 @@ async fn serve_on(roles: Roles, options: &Options, stop: CancellationToken) -> a
         print_line(&format!(
             "\nNow with your own microphone: open  http://{}/  in a browser. Ctrl-C ends.",
             roles.addr
-        ));
+        ))?;
     }
     roles.run(stop).await
 }
@@ -158,17 +158,17 @@ async fn show(url: &str, options: &Options, manifest: Manifest, pcm: Vec<u8>) ->
         words: false,
         glossary: Vec::new(),
         resume: None,
+        trace_parent: None,
     };
     let (sender, receiver) = client::open(url, None, start).await?;
     if options.json {
-        print_line(&json!({"type": "recording", "utterances": &manifest.utterances}).to_string());
+        print_line(&json!({"type": "recording", "utterances": &manifest.utterances}).to_string())?;
     }
     let first_sample = Instant::now();
     let latencies = Latencies::new(manifest.utterances);
-    let (played, watched) =
-        tokio::join!(play(sender, pcm, first_sample), watch(receiver, options, first_sample, latencies));
-    played?;
-    watched
+    // When nobody reads what is printed any more, the rest need not be played.
+    tokio::try_join!(play(sender, pcm, first_sample), watch(receiver, options, first_sample, latencies))?;
+    Ok(())
 }
 
 /// Sends each frame when its last sample has been spoken, as a microphone would.
@@ -215,11 +215,11 @@ async fn watch(
         if options.json {
             let mut line = serde_json::to_value(&event)?;
             line["at_ms"] = json!(u64::try_from(at.as_millis())?);
-            print_line(&line.to_string());
+            print_line(&line.to_string())?;
         } else if let Some(screen) = &mut screen {
             screen.draw(&transcript, &options.to, &latencies.status(at))?;
         } else {
-            plain = crate::caption::print_finished(&transcript, &options.to, plain);
+            plain = crate::caption::print_finished(&transcript, &options.to, plain)?;
         }
     }
     anyhow::ensure!(transcript.over(), "the gateway closed before the end of the recording");
@@ -227,9 +227,9 @@ async fn watch(
         screen.finish()?.flush()?;
     }
     if options.json {
-        print_line(&latencies.as_json().to_string());
+        print_line(&latencies.as_json().to_string())?;
     } else {
-        print_line(&latencies.summary());
+        print_line(&latencies.summary())?;
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
+use crate::output::{OutputError, print_line};
+
 /// How long the authority is good.
 const CA_LIFE: Duration = Duration::from_secs(5 * 365 * 86_400);
 /// How long a certificate is good: Apple's devices take none for longer than 825 days, whoever made it.
@@ -55,8 +57,7 @@ pub fn run(args: &DevCertArgs) -> anyhow::Result<()> {
     let (cert, key) = (args.out.join("cert.pem"), args.out.join("key.pem"));
     write_private(&key, &leaf_key.serialize_pem())?;
     fs::write(&cert, leaf.pem()).with_context(|| format!("{} cannot be written", cert.display()))?;
-    report(&names, made, [&cert, &key, &ca_cert]);
-    Ok(())
+    Ok(report(&names, made, [&cert, &key, &ca_cert])?)
 }
 
 fn names(hosts: &[String]) -> anyhow::Result<Vec<String>> {
@@ -119,25 +120,25 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     written().with_context(|| format!("{} cannot be written", path.display()))
 }
 
-#[expect(clippy::print_stdout, reason = "what the command is for")]
-fn report(names: &[String], made: bool, [cert, key, ca]: [&PathBuf; 3]) {
+fn report(names: &[String], made: bool, [cert, key, ca]: [&PathBuf; 3]) -> Result<(), OutputError> {
     let ca = ca.display();
-    println!("certificate for {} (398 days):", names.join(", "));
-    println!("  TLS_CERT={}", cert.display());
-    println!("  TLS_KEY={}\n", key.display());
-    println!(
-        "{} {ca} on each device, once, and only on devices of your own:",
-        if made { "Trust" } else { "Still trust" }
-    );
-    println!("  Linux    sudo cp {ca} /usr/local/share/ca-certificates/subtide.crt && sudo update-ca-certificates");
-    println!("           Chrome and Firefox keep lists of their own: settings, certificates, authorities, import");
-    println!("  macOS    sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {ca}");
-    println!("  Windows  certutil -addstore -f Root {ca}   (as administrator)");
-    println!("  Android  settings, security, encryption and credentials, install a certificate, CA certificate");
-    println!(
+    let trust = if made { "Trust" } else { "Still trust" };
+    let lines = [
+        format!("certificate for {} (398 days):", names.join(", ")),
+        format!("  TLS_CERT={}", cert.display()),
+        format!("  TLS_KEY={}\n", key.display()),
+        format!("{trust} {ca} on each device, once, and only on devices of your own:"),
+        format!("  Linux    sudo cp {ca} /usr/local/share/ca-certificates/subtide.crt && sudo update-ca-certificates"),
+        "           Chrome and Firefox keep lists of their own: settings, certificates, authorities, import".to_owned(),
+        format!("  macOS    sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {ca}"),
+        format!("  Windows  certutil -addstore -f Root {ca}   (as administrator)"),
+        "  Android  settings, security, encryption and credentials, install a certificate, CA certificate".to_owned(),
         "  iOS      open the file, install the profile, then settings, general, about, certificate trust settings"
-    );
-    println!("\nWho has ca-key.pem can make certificates that these devices believe: keep it, or delete it when done.");
+            .to_owned(),
+        "\nWho has ca-key.pem can make certificates that these devices believe: keep it, or delete it when done."
+            .to_owned(),
+    ];
+    lines.iter().try_for_each(|line| print_line(line))
 }
 
 #[cfg(test)]

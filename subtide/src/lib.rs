@@ -2,8 +2,9 @@
 //!
 //! # Layout
 //! - [`roles`]: gateway and workers on one bus in this process
-//! - [`recording`]: sound files to PCM; [`screen`]: lines in a terminal
-//! - the commands: [`demo`], [`serve`], [`caption`], [`sign_in`], [`models`], [`bench`], [`admin`], [`dev_cert`]
+//! - [`recording`]: sound files to PCM; [`screen`]: lines in a terminal; [`output`]: lines for whoever reads them
+//! - the commands: [`demo`], [`serve`], [`caption`], [`sign_in`], [`models`], [`bench`], [`admin`], [`dev_cert`], and `top`
+//!   and `status` in [`watch`]
 //!
 //! Absent on purpose: a short cut. `demo` and `caption` speak to the gateway through a socket and the crate `client` like everybody else.
 
@@ -13,8 +14,10 @@ pub mod caption;
 pub mod demo;
 pub mod dev_cert;
 pub mod models;
+pub mod output;
 pub mod recording;
 pub mod roles;
 pub mod screen;
 pub mod serve;
 pub mod sign_in;
+pub mod watch;

@@ -6,8 +6,9 @@ use clap::{Parser, Subcommand};
 use shared::{
     config::ConfigError,
     language::{Language, Source},
+    telemetry,
 };
-use subtide::{admin, bench, caption, demo, dev_cert, models, serve, sign_in};
+use subtide::{admin, bench, caption, demo, dev_cert, models, output, serve, sign_in, watch};
 
 /// Live captions and live translation of speech, on machines you own.
 #[derive(Debug, Parser)]
@@ -70,6 +71,10 @@ enum Command {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// How it is, live in a terminal: sessions, queues, workers, latencies, errors.
+    Top(watch::TopArgs),
+    /// The same figures once; exit status 0: well, 1: something is wrong, 2: nothing can be reached.
+    Status(watch::StatusArgs),
     /// People, API keys, tokens, usage and audit, on the database of the gateways (DATABASE_URL, REDIS_URL).
     Admin(admin::AdminArgs),
 }
@@ -78,6 +83,8 @@ enum Command {
 enum BenchCommand {
     /// Encoder, decoder and translation of models, alone and in batches.
     Engine(bench::engine::EngineArgs),
+    /// What watching costs: the whole pipeline with metrics, logs and traces, and without, by turns.
+    Observability(bench::observability::ObservabilityArgs),
     /// Captions and translations while they stream: a corpus in real time through the whole pipeline.
     Stream(bench::stream::StreamArgs),
 }
@@ -105,13 +112,21 @@ async fn main() -> ExitCode {
         Command::SignIn(args) => sign_in::run(args).await,
         Command::Bench { command: BenchCommand::Engine(args) } => bench::engine::run(&args),
         Command::Bench { command: BenchCommand::Stream(args) } => bench::stream::run(args).await,
+        Command::Bench { command: BenchCommand::Observability(args) } => bench::observability::run(args).await,
         Command::DevCert(args) => dev_cert::run(&args),
         Command::Models { command: ModelsCommand::Pull(args) } => models::pull(args).await,
         Command::Models { command: ModelsCommand::List } => models::list(),
+        Command::Top(args) => watch::top(args).await,
+        Command::Status(args) => match watch::status(args).await {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
         Command::Admin(args) => admin::run(args).await,
     };
+    telemetry::shutdown().await;
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("subtide: {error:#}");
             ExitCode::from(if error.is::<ConfigError>() { EX_USAGE } else { 1 })

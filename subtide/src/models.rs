@@ -32,6 +32,7 @@ use self::{
     hub::Hub,
     selection::select,
 };
+use crate::output;
 
 /// `HF_ENDPOINT`: the hub to pull from, any server that speaks the Hugging Face Hub's API.
 pub const ENV_HF_ENDPOINT: &str = "HF_ENDPOINT";
@@ -162,12 +163,11 @@ pub async fn pull(args: PullArgs) -> anyhow::Result<()> {
 pub fn list() -> anyhow::Result<()> {
     let dir = models_dir(&Env::process());
     let models = local::models(&dir).with_context(|| format!("cannot read {} (MODELS_DIR)", dir.display()))?;
-    let mut out = std::io::stdout().lock();
     if models.is_empty() {
-        writeln!(out, "no models in {}; get one with `subtide models pull small`", dir.display())?;
+        output::print_line(&format!("no models in {}; get one with `subtide models pull small`", dir.display()))?;
     }
     for model in models {
-        writeln!(out, "{model}")?;
+        output::print_line(&model.to_string())?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use client::sign_in::{Server, open_browser, sign_in};
 
 pub use self::token_file::TokenFile;
-use crate::caption::print_line;
+use crate::output::print_line;
 
 /// Arguments of `subtide sign-in`.
 #[derive(Debug, Clone, Args)]
@@ -48,7 +48,7 @@ pub async fn run(args: SignInArgs) -> anyhow::Result<()> {
     if let Some(file) = &args.token_file {
         token_file::write(file, &tokens.refresh_token()?)?;
     }
-    print_line(&if args.json { tokens.as_json(args.token_file.is_none()) } else { tokens.access_token.clone() });
+    print_line(&if args.json { tokens.as_json(args.token_file.is_none()) } else { tokens.access_token.clone() })?;
     Ok(())
 }
 

@@ -140,6 +140,12 @@ impl Process {
         }
     }
 
+    /// Where its health and metrics are.
+    #[must_use]
+    pub fn health(&self) -> SocketAddr {
+        self.health
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -314,6 +314,23 @@ async fn depth_counts_unread_and_pending(bus: Arc<dyn Bus>) {
     assert_eq!(bus.depth(JOBS, GROUP).await.unwrap(), Depth::default());
 }
 
+async fn members_are_those_who_ask_with_what_they_hold(bus: Arc<dyn Bus>) {
+    assert_eq!(bus.members(JOBS, GROUP).await.unwrap(), []);
+    produce(&*bus, 0..3).await;
+    let mut held = bus.group_reader(JOBS, GROUP, "b").await.unwrap().next(2, PATIENCE).await.unwrap();
+    sleep(A_WHILE).await;
+    bus.group_reader(JOBS, GROUP, "a").await.unwrap().next(1, PATIENCE).await.unwrap();
+    let members = bus.members(JOBS, GROUP).await.unwrap();
+    let told: Vec<_> = members.iter().map(|member| (member.name.as_str(), member.pending)).collect();
+    assert_eq!(told, [("a", 1), ("b", 2)]);
+    assert!(members[1].idle >= A_WHILE / 2 && members[1].idle < PATIENCE, "{members:?}");
+    assert_eq!(bus.members(JOBS, "others").await.unwrap(), []);
+    bus.finish(&held.remove(0), Effects::default()).await.unwrap();
+    assert_eq!(bus.members(JOBS, GROUP).await.unwrap()[1].pending, 1);
+    // Who has a server of its own tells what it holds there.
+    assert_eq!(bus.usage().await.unwrap().is_some_and(|usage| usage.used > 0), bus.outlives_process());
+}
+
 async fn trimming_keeps_what_is_not_acknowledged(bus: Arc<dyn Bus>) {
     assert_eq!(bus.trim_acknowledged(JOBS).await.unwrap(), 0);
     produce(&*bus, 0..10).await;
@@ -400,6 +417,7 @@ contract!(
     at_most_count_jobs_are_taken_over,
     a_renewed_lease_is_kept,
     depth_counts_unread_and_pending,
+    members_are_those_who_ask_with_what_they_hold,
     trimming_keeps_what_is_not_acknowledged,
     state_is_written_read_and_removed;
     mail:

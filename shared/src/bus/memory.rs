@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use self::state::State;
 use super::{
     Admission, Admit, Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, Held,
-    Mail, MailboxReader, Produce, Publish, Reclaimed, StateWrite,
+    Mail, MailboxReader, Member, Produce, Publish, Reclaimed, StateWrite, Usage,
 };
 
 /// Longest wait of a reader, for durations too long for the clock.
@@ -144,6 +144,14 @@ impl Bus for MemoryBus {
 
     async fn depth(&self, stream: &str, group: &str) -> Result<Depth, BusError> {
         Ok(self.state().depth(stream, group))
+    }
+
+    async fn members(&self, stream: &str, group: &str) -> Result<Vec<Member>, BusError> {
+        Ok(self.state().stream(stream).map_or_else(Vec::new, |stream| stream.members(group)))
+    }
+
+    async fn usage(&self) -> Result<Option<Usage>, BusError> {
+        Ok(None)
     }
 
     async fn trim_acknowledged(&self, stream: &str) -> Result<u64, BusError> {

@@ -19,12 +19,13 @@ use self::{
     link::Link,
     readers::{RawEntries, RedisGroupReader, RedisMailboxReader, entry},
     scripts::{
-        APPEND, DEPTH, PRODUCE, PUBLISH, RECLAIM, RENEW, TRIM, add_guard, add_produce, add_publish, route_key, ttl_ms,
+        APPEND, DEPTH, MEMBERS, PRODUCE, PUBLISH, RECLAIM, RENEW, TRIM, add_guard, add_produce, add_publish, route_key,
+        ttl_ms,
     },
 };
 use super::{
     Admission, Admit, Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, Held,
-    MailboxReader, Produce, Publish, Reclaimed, StateWrite,
+    MailboxReader, Member, Produce, Publish, Reclaimed, StateWrite, Usage,
 };
 
 /// Oldest version whose streams tell their lag.
@@ -169,6 +170,24 @@ impl Bus for RedisBus {
         let (lag, pending, oldest_age, waiting) = depth;
         let (oldest_age, waiting) = (Duration::from_millis(oldest_age), Duration::from_millis(waiting));
         Ok(Depth { lag, pending, oldest_age, waiting })
+    }
+
+    async fn members(&self, stream: &str, group: &str) -> Result<Vec<Member>, BusError> {
+        let found: Vec<(String, u64, u64)> = self.link.invoke(MEMBERS.key(stream).arg(group)).await?;
+        let member = |(name, pending, idle)| Member { name, pending, idle: Duration::from_millis(idle) };
+        let mut members: Vec<_> = found.into_iter().map(member).collect();
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(members)
+    }
+
+    async fn usage(&self) -> Result<Option<Usage>, BusError> {
+        let info: String = self.link.query(cmd("INFO").arg("memory")).await?;
+        let bytes = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            value.and_then(|value| value.trim().parse::<u64>().ok())
+        };
+        let used = bytes("used_memory").ok_or_else(|| BusError::Protocol("INFO tells no used_memory".into()))?;
+        Ok(Some(Usage { used, limit: bytes("maxmemory").filter(|limit| *limit > 0) }))
     }
 
     async fn trim_acknowledged(&self, stream: &str) -> Result<u64, BusError> {

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write as _};
 
-use anyhow::Context as _;
 use identity::clock::utc_time;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr as _;
+
+use crate::output;
 
 /// Columns that hold times, seconds since the Unix epoch.
 const TIMES: [&str; 7] = ["at", "created", "last_seen", "last_used", "expires", "revoked_at", "active_from"];
@@ -41,11 +42,10 @@ impl Answer {
     }
 
     /// # Errors
-    /// When standard output is closed.
+    /// When standard output cannot be written, or nobody reads it.
     pub(super) fn print(&self, json: bool) -> anyhow::Result<()> {
         let text = if json { format!("{:#}\n", self.to_json()) } else { self.to_text() };
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+        Ok(output::print(&text)?)
     }
 
     fn to_json(&self) -> Value {

@@ -11,7 +11,10 @@ use inference::{
 };
 use serde_json::json;
 
-use crate::recording::Recording;
+use crate::{
+    output::{OutputError, print_line},
+    recording::Recording,
+};
 
 /// The sound that speech is measured with; it is repeated to fill the longest window.
 const SOUND: &str = "models/demo-speech/demo.wav";
@@ -58,15 +61,14 @@ pub fn run(args: &EngineArgs) -> anyhow::Result<()> {
     let engine = EngineOptions { device: args.device, compute: args.compute, threads: args.threads };
     let plan = Plan { engine, rounds: args.rounds, cases: args.cases.clone() };
     let sound = sound(&args.sound)?;
-    print(args, "", &measure::features(&plan, &sound)?);
+    print(args, "", &measure::features(&plan, &sound)?)?;
     if let Some(dir) = &args.speech {
-        print(args, &name(dir), &measure::speech(&plan, dir, &sound)?);
+        print(args, &name(dir), &measure::speech(&plan, dir, &sound)?)?;
     }
     if let Some(dir) = &args.translation {
-        print(args, &name(dir), &measure::translation(&plan, dir)?);
+        print(args, &name(dir), &measure::translation(&plan, dir)?)?;
     }
-    print_memory(args);
-    Ok(())
+    Ok(print_memory(args)?)
 }
 
 fn name(dir: &Path) -> String {
@@ -86,8 +88,7 @@ fn sound(path: &Path) -> anyhow::Result<Vec<f32>> {
     Ok(samples.iter().copied().cycle().take(SOUND_SECONDS * SAMPLE_RATE).collect())
 }
 
-#[expect(clippy::print_stdout, reason = "what was measured is what the command is for")]
-fn print(args: &EngineArgs, model: &str, figures: &[Figure]) {
+fn print(args: &EngineArgs, model: &str, figures: &[Figure]) -> Result<(), OutputError> {
     for figure in figures {
         if args.json {
             let line = json!({
@@ -95,30 +96,28 @@ fn print(args: &EngineArgs, model: &str, figures: &[Figure]) {
                 "unit": figure.unit, "compute": args.compute.to_string(), "device": args.device.to_string(),
                 "threads": args.threads, "model": model, "tokens": figure.tokens,
             });
-            println!("{line}");
+            print_line(&line.to_string())?;
         } else {
-            println!(
+            print_line(&format!(
                 "{model:>16}  {:<22} {:>10.3} {} (median {:.3})",
                 figure.case, figure.best, figure.unit, figure.median
-            );
+            ))?;
         }
     }
+    Ok(())
 }
 
 /// The most memory this process ever had, where the system tells.
-#[expect(clippy::print_stdout, reason = "what was measured is what the command is for")]
-fn print_memory(args: &EngineArgs) {
+fn print_memory(args: &EngineArgs) -> Result<(), OutputError> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
-    let Some(megabytes) = peak.map(|kilobytes| kilobytes / 1024.0) else { return };
+    let Some(megabytes) = peak.map(|kilobytes| kilobytes / 1024.0) else { return Ok(()) };
     if args.json {
-        println!(
-            "{}",
-            json!({ "case": "memory", "value": megabytes, "unit": "MB", "compute": args.compute.to_string() })
-        );
+        let line = json!({ "case": "memory", "value": megabytes, "unit": "MB", "compute": args.compute.to_string() });
+        print_line(&line.to_string())
     } else {
-        println!("{:>16}  {:<22} {megabytes:>10.0} MB at its largest", "", "memory");
+        print_line(&format!("{:>16}  {:<22} {megabytes:>10.0} MB at its largest", "", "memory"))
     }
 }

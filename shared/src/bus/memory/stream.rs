@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::bus::{Entry, EntryId};
+use crate::bus::{Entry, EntryId, Member};
 
 /// Entries in the order of their ids. Waiters are woken by each new entry, and when the stream goes away.
 #[derive(Default)]
@@ -25,6 +25,8 @@ pub(super) struct Stream {
 struct Group {
     last_delivered: EntryId,
     pending: BTreeMap<EntryId, Lease>,
+    /// When each consumer last asked for anything, or renewed a lease.
+    seen: BTreeMap<Arc<str>, Instant>,
 }
 
 struct Lease {
@@ -75,6 +77,7 @@ impl Stream {
         let last = self.groups.get(group).map_or(EntryId::START, |group| group.last_delivered);
         let taken: Vec<Entry> = self.entries.range(self.after(last)..).take(count).cloned().collect();
         let group = self.groups.entry(group.clone()).or_default();
+        group.seen.insert(consumer.clone(), now);
         for entry in &taken {
             group.last_delivered = entry.id;
             group.pending.insert(entry.id, Lease { consumer: consumer.clone(), since: now, deliveries: 1 });
@@ -99,6 +102,7 @@ impl Stream {
         let (found, lost): (Vec<_>, Vec<_>) = idle.into_iter().partition(|id| self.find(*id).is_some());
         let entries: Vec<Entry> = found.into_iter().filter_map(|id| self.find(id).cloned()).collect();
         let Some(group) = self.groups.get_mut(group) else { return (Vec::new(), Vec::new()) };
+        group.seen.insert(Arc::clone(&consumer), now);
         for id in &lost {
             group.pending.remove(id);
         }
@@ -115,6 +119,7 @@ impl Stream {
         for id in ids {
             if let Some(lease) = group.pending.get_mut(id).filter(|lease| *lease.consumer == *consumer) {
                 lease.since = Instant::now();
+                group.seen.insert(Arc::clone(&lease.consumer), lease.since);
             }
         }
     }
@@ -131,6 +136,18 @@ impl Stream {
         let first_unread = self.entries.get(unread).map(|entry| entry.id);
         let oldest = group.pending.keys().next().copied().or(first_unread);
         Some((self.entries.len() - unread, group.pending.len(), oldest, first_unread))
+    }
+
+    /// Who reads for `group`, by name.
+    pub(super) fn members(&self, group: &str) -> Vec<Member> {
+        let Some(group) = self.groups.get(group) else { return Vec::new() };
+        let held = |name: &str| group.pending.values().filter(|lease| *lease.consumer == *name).count() as u64;
+        let member = |(name, seen): (&Arc<str>, &Instant)| Member {
+            name: name.to_string(),
+            pending: held(name),
+            idle: seen.elapsed(),
+        };
+        group.seen.iter().map(member).collect()
     }
 
     /// Removes what every group has read and acknowledged; without any group, nothing.

@@ -23,6 +23,7 @@ script!(CREATE_GROUP, "create_group.lua");
 script!(RECLAIM, "reclaim.lua");
 script!(RENEW, "renew.lua");
 script!(DEPTH, "depth.lua");
+script!(MEMBERS, "members.lua");
 script!(TRIM, "trim.lua");
 script!(ADMIT, "admit.lua");
 script!(HOLD, "hold.lua");

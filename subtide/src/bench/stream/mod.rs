@@ -25,7 +25,7 @@ mod plot;
 mod ramp;
 mod recognition;
 mod report;
-mod resources;
+pub(super) mod resources;
 mod round;
 #[cfg(test)]
 mod scores_test;
@@ -56,7 +56,10 @@ use self::{
     ramp::Ramp,
     round::{Round, Stage},
 };
-use crate::roles::{Roles, Settings};
+use crate::{
+    output::print_line,
+    roles::{Roles, Settings},
+};
 
 /// The corpus that ships, below the directory of models.
 const SHIPPED: &str = "demo-speech/stream";
@@ -121,9 +124,9 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 pub async fn run(args: StreamArgs) -> anyhow::Result<()> {
     let measured = measure(&args).await?;
     if args.json {
-        print(&measured.json.to_string());
+        print_line(&measured.json.to_string())?;
     } else {
-        print(&measured.text);
+        print_line(&measured.text)?;
     }
     anyhow::ensure!(measured.went_through, "no session went through: {}", measured.first_error.unwrap_or_default());
     anyhow::ensure!(measured.reworded == 0, "committed text was reworded {} times", measured.reworded);
@@ -271,9 +274,4 @@ fn setup(settings: Option<&Settings>) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "roles": roles,
     })
-}
-
-#[expect(clippy::print_stdout, reason = "what was measured is what the command is for")]
-fn print(text: &str) {
-    println!("{text}");
 }

@@ -60,7 +60,7 @@ impl Watch {
                 sleep(INTERVAL).await;
             }
         });
-        Self { cpu_at_start: cpu_seconds(), samples, task }
+        Self { cpu_at_start: cpu_seconds("self"), samples, task }
     }
 
     /// Ends it.
@@ -70,7 +70,7 @@ impl Watch {
         samples.resident_mb.extend(resident_mb());
         let gpu = &samples.gpu_percent;
         Cost {
-            cpu_seconds: cpu_seconds().zip(self.cpu_at_start).map(|(now, then)| now - then),
+            cpu_seconds: cpu_seconds("self").zip(self.cpu_at_start).map(|(now, then)| now - then),
             resident_mb: quarters(&samples.resident_mb),
             gpu_percent: (!gpu.is_empty()).then(|| gpu.iter().sum::<f64>() / gpu.len() as f64),
         }
@@ -100,8 +100,9 @@ fn quarters(values: &[f64]) -> Vec<f64> {
     (0..=4).map(|quarter| values[(last * quarter + 2) / 4]).collect()
 }
 
-fn cpu_seconds() -> Option<f64> {
-    cpu_ticks(&fs::read_to_string("/proc/self/stat").ok()?).map(|ticks| ticks / TICKS)
+/// Processor seconds of a process, by its id or `self`; `None` where the system does not tell.
+pub(in crate::bench) fn cpu_seconds(process: &str) -> Option<f64> {
+    cpu_ticks(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?).map(|ticks| ticks / TICKS)
 }
 
 /// Fields 14 and 15 of proc(5): ticks in user and in kernel mode. The name, field 2, may hold blanks; it ends with `)`.
