@@ -232,6 +232,7 @@ queues() {
   say "the queues, as an operator sees them"
   redis_cli XLEN audio_jobs
   redis_cli XINFO GROUPS audio_jobs
+  compose exec -T gateway subtide status || echo "(exit status $?)"
   echo "FIGURE $1_dead_letters $(redis_cli XLEN dead_letters)"
   docker stats --no-stream --format 'table {{.Name}}\t{{.MemUsage}}\t{{.PIDs}}'
 }
@@ -342,7 +343,7 @@ try_models() {
   compose up -d --no-build --scale translation-worker=2 >>"$work/compose.log" 2>&1 || { compose logs models; return 1; }
   timed models_pulled "$began"
   # Of the bar of progress, how it looked in the end.
-  compose logs --no-color models | tr '\r' '\n' | grep -oE '[a-z_.]+ .*B of .*B|[0-9]+ files.*' | tail -2
+  compose logs --no-color models | tr -c '\n -~' '\n' | grep -oE '[0-9.]+ [KM]iB of .*[0-9]s|[0-9]+ files.*' | tail -2
   grep -q 'GET .*model.safetensors bytes=' "$work/hub.log" || { cat "$work/hub.log"; fail "it did not go on where it broke off"; }
   wait_healthy stt-worker 1
   [[ $(compose logs --no-color --tail=40 stt-worker) == *'"model":"/srv/models/try/speech"'* ]] || fail "the worker has another model"
