@@ -141,7 +141,8 @@ pub(crate) async fn open_stream(app: AppHandle, request: StreamRequest, told: Ch
     let (kind, id) = (Kind::from(request.channel), Some(request.device).filter(|id| !id.is_empty()));
     let Understood { source, targets, glossary } = request.languages.understood()?;
     let audio = AudioFormat { encoding: Encoding::PcmS16le, sample_rate: SAMPLE_RATE, channels: 1 };
-    let start = Start { audio, source, targets, partials: true, words: false, glossary, resume: None };
+    let start =
+        Start { audio, source, targets, partials: true, words: false, glossary, resume: None, trace_parent: None };
     let opener: Opener = Arc::new(move || {
         let (capture, heard) = Capture::open(kind, id.as_deref())?;
         Ok(Ears { heard, device: Box::new(capture) })

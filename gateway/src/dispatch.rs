@@ -15,7 +15,9 @@
 mod conditions;
 mod memory;
 mod pace;
+mod tally;
 mod utterance;
+mod wording;
 
 use std::{
     collections::BTreeMap,
@@ -26,12 +28,14 @@ use std::{
 pub(crate) use self::conditions::millis;
 pub use self::conditions::{Closed, CommittedEnd, Conditions, Settings};
 pub use self::memory::{Memory, MemoryView};
+pub use self::tally::{Shown, Since, Stage, Tally};
 use self::{
     pace::Pace,
     utterance::{Asking, Carried, Heard, Lane, TargetLane, Utterance},
+    wording::{keep, tail_of},
 };
 use shared::{
-    agreement::{append, following, stitch},
+    agreement::following,
     bus::EntryId,
     ids::{SessionId, UtteranceId},
     jobs::{JobKind, SessionEvent, SpeechJob},
@@ -64,6 +68,7 @@ pub struct Dispatch {
     closed: Vec<Closed>,
     /// Whether committed text has grown since it was last asked.
     grown: bool,
+    tally: Tally,
 }
 
 impl Dispatch {
@@ -82,6 +87,7 @@ impl Dispatch {
             carried: None,
             closed: Vec::new(),
             grown: false,
+            tally: Tally::default(),
         }
     }
 
@@ -111,6 +117,7 @@ impl Dispatch {
         let message = carried.and_then(|Carried { tail, hidden, words, end_ms, heard, .. }| {
             let visible = !tail.is_empty();
             (state.tail, state.hidden, state.words, state.heard) = (tail, hidden, words, heard);
+            state.voiced = visible;
             if visible { state.shown(utterance, end_ms) } else { None }
         });
         self.utterances.insert(utterance, state);
@@ -172,6 +179,7 @@ impl Dispatch {
             if let Some(at) = state.asked_at.filter(|_| kind == JobKind::Partial) {
                 self.pace.answered(now.duration_since(at)); // It was given up.
             }
+            self.tally.asks(kind, state);
             jobs.push(state.ask(*id, kind, &asking, now));
         }
         jobs
@@ -189,7 +197,7 @@ impl Dispatch {
         match event {
             SessionEvent::Caption { caption, hidden, committed_end_ms, reset } => {
                 let utterance = caption.utterance;
-                if let Some(state) = self.receive_caption(caption, reset, now, out) {
+                if let Some(state) = self.receive_caption(caption, (reset, committed_end_ms), now, out) {
                     state.hidden = hidden;
                     let split = state.wants_split(&conditions);
                     self.committed_end = committed_end_ms.map(|at_ms| CommittedEnd { utterance, at_ms, split });
@@ -267,11 +275,17 @@ impl Dispatch {
         self.utterances.iter().map(|(id, u)| Closed { utterance: *id, targets: u.targets.clone() }).collect()
     }
 
-    /// The caption's utterance, where it is a partial that was waited for.
+    /// What was done and shown since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        mem::take(&mut self.tally)
+    }
+
+    /// The caption's utterance, where it is a partial that was waited for. The answer also says whether the model lost its
+    /// way, and where the committed text ends.
     fn receive_caption(
         &mut self,
         mut caption: Caption,
-        reset: bool,
+        (reset, committed_end_ms): (bool, Option<u64>),
         now: Instant,
         out: &mut Vec<ServerMessage>,
     ) -> Option<&mut Utterance> {
@@ -293,12 +307,18 @@ impl Dispatch {
         if let Some(at) = state.asked_at.take() {
             self.pace.answered(now.duration_since(at));
         }
-        self.grown |= caption.committed != state.committed;
-        let changed = caption.committed != state.committed || caption.tail != following(&state.committed, &state.tail);
+        let grown = caption.committed != state.committed;
+        self.grown |= grown;
+        if grown {
+            self.tally.commits(state, committed_end_ms);
+        }
+        state.heard_to_ms = Some(state.asked_end_ms);
+        let changed = grown || caption.tail != following(&state.committed, &state.tail);
         caption.committed.clone_into(&mut state.committed);
         caption.tail.trim().clone_into(&mut state.tail);
         caption.words.clone_into(&mut state.words);
         if changed {
+            self.tally.words(&caption, state, self.conditions.partials);
             out.push(ServerMessage::Caption(caption));
         }
         Some(state)
@@ -332,6 +352,10 @@ impl Dispatch {
                     // What may be invented is not told to the model as what was said, nor is anything before it.
                     let told = if state.reset { "" } else { tail_of(&state.committed, MAX_CONTEXT_BYTES) };
                     told.clone_into(&mut self.context);
+                    if let Some(ServerMessage::Caption(caption)) = message.as_deref() {
+                        self.tally.words(caption, state, self.conditions.partials);
+                    }
+                    self.tally.lets_out(message.as_deref(), state.final_at);
                     out.extend(message.map(|m| *m));
                     state.caption = Lane::Closed;
                 }
@@ -355,6 +379,7 @@ impl Dispatch {
                 }
                 *lane = match mem::take(lane) {
                     Lane::Held(message) if caption_out => {
+                        self.tally.lets_out(message.as_deref(), state.final_at);
                         out.extend(message.map(|m| *m));
                         Lane::Closed
                     }
@@ -366,24 +391,6 @@ impl Dispatch {
             }
         }
     }
-}
-
-/// Makes `committed` go on from what the client has. Workers see to that themselves; this is for the cases that none of
-/// them can see, such as a final decode that was asked for while the last partial was still on its way.
-fn keep(shown: &str, committed: &mut String) {
-    if !committed.starts_with(shown) {
-        *committed = append(shown, &stitch(shown, committed));
-    }
-}
-
-/// The last `max` bytes of `text`, from a word on.
-fn tail_of(text: &str, max: usize) -> &str {
-    let Some(mut from) = text.len().checked_sub(max).filter(|from| *from > 0) else { return text };
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    let rest = &text[from..];
-    rest.find(' ').map_or(rest, |space| &rest[space + 1..])
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ use shared::{
 };
 use tokio::sync::mpsc;
 
+use crate::metrics::Metrics;
+
 /// Events waiting for one session. When it is full the session replays its stream: nothing is lost, it only reads again.
 const QUEUE: usize = 128;
 /// How long one read of the mailbox waits.
@@ -39,6 +41,7 @@ pub struct Mailbox {
     name: Arc<str>,
     bus: Arc<dyn Bus>,
     slots: Arc<Mutex<HashMap<String, Slot>>>,
+    metrics: Arc<Metrics>,
 }
 
 /// One session's end of the mailbox; dropping it gives the place back.
@@ -51,10 +54,10 @@ pub struct Inbox {
 }
 
 impl Mailbox {
-    /// The mailbox of the gateway named `gateway`.
+    /// The mailbox of the gateway named `gateway`. What it misses is counted in `metrics`.
     #[must_use]
-    pub fn new(bus: Arc<dyn Bus>, gateway: &str) -> Self {
-        Self { name: gateway_mailbox(gateway).into(), bus, slots: Arc::default() }
+    pub fn new(bus: Arc<dyn Bus>, gateway: &str, metrics: Arc<Metrics>) -> Self {
+        Self { name: gateway_mailbox(gateway).into(), bus, slots: Arc::default(), metrics }
     }
 
     /// From now on events of `session` come to the returned inbox, and to no other.
@@ -112,12 +115,14 @@ impl Mailbox {
         let Some(slot) = slots.get_mut(&mail.stream) else { return };
         if slot.queue.try_send(Entry { id: mail.entry, payload: mail.payload }).is_err() {
             slot.missed.store(true, Ordering::Release);
+            self.metrics.mailbox_full.inc();
         }
     }
 
     fn everyone_may_have_missed(&self) {
         for slot in self.slots.lock().unwrap_or_else(PoisonError::into_inner).values() {
             slot.missed.store(true, Ordering::Release);
+            self.metrics.mailbox_away.inc();
         }
     }
 }

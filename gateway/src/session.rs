@@ -4,12 +4,14 @@
 //! priority: the server's shutdown, an answer from the workers, a frame from the client, the tick. Answers go first
 //! because a client that floods audio must not starve its own captions.
 
+mod arrivals;
 mod audio;
 mod clock;
 mod end;
 mod resume;
 mod state;
 mod store;
+mod trace;
 mod turn;
 
 use std::{
@@ -21,16 +23,19 @@ use bytes::Bytes;
 use shared::{
     bus::{Bus, Entry, EntryId},
     ids::SessionId,
-    jobs::{self, SessionEvent},
+    jobs::{self, Published, SessionEvent},
     shutdown::CancellationToken,
+    telemetry::TraceParent,
     wire::{ClientMessage, EndReason, ErrorCode, Event, ServerMessage, Start, WireError},
 };
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::{
+    arrivals::Arrivals,
     audio::Audio,
     end::{Afterlife, End, bad_order, check_glossary, check_targets, distinct, parse, replaced, too_large},
     state::{Founding, ResumeToken},
+    trace::Traces,
 };
 use crate::{
     config::GatewayConfig,
@@ -41,8 +46,6 @@ use crate::{
     socket::{self, Inbound, Outbox},
 };
 
-/// A client that sends no `start` for so long is cut off.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the session looks at its clocks.
 const TICK: Duration = Duration::from_millis(200);
 /// Utterances that a session may be owed at once. With more, nothing is read from the client until some are answered:
@@ -63,21 +66,34 @@ pub struct Context {
     /// Where answers come from.
     pub mailbox: Mailbox,
     /// Metrics.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
 }
 
-/// Serves one WebSocket from its handshake to its end.
-pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: Context, shutdown: CancellationToken) {
+<<<<<<< HEAD
+/// Serves one WebSocket from its handshake to its end. `trace`: what the client says that this is a part of.
+pub async fn serve(
+    socket: axum::extract::ws::WebSocket,
+    guest: Guest,
+    trace: Option<TraceParent>,
+    context: Context,
+    shutdown: CancellationToken,
+) {
     let (mut frames, outbox) = socket::open(socket);
     let metrics = context.metrics.clone();
+=======
+/// Serves one WebSocket from its handshake to its end.
+pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: Context, shutdown: CancellationToken) {
+    let metrics = Arc::clone(&context.metrics);
+    let (mut frames, outbox) = socket::open(socket, metrics.messages_dropped.clone());
+>>>>>>> ops-metrics
     let mut session = None;
     let started = tokio::select! {
         () = shutdown.cancelled() => Err(End::Ended(EndReason::Draining)),
-        started = wait_for_start(&mut frames) => started,
+        started = resume::wait_for_start(&mut frames) => started,
     };
     let resuming = started.as_ref().is_ok_and(|start| start.resume.is_some());
     let end = match started {
-        Ok(start) => match begin(start, guest, context, &outbox).await {
+        Ok(start) => match begin(start, guest, trace, context, &outbox).await {
             Ok(begun) => session.insert(begun).live(&mut frames, &outbox, shutdown).await,
             Err(end) => end,
         },
@@ -85,8 +101,10 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: 
     };
     // What refuses a resume is no event of the session.
     let number = session.as_ref().map_or(u64::from(!resuming), |session| session.event + 1);
+    let trace_id = session.as_ref().map(|session| session.traces.trace_id());
+    let trace_id = trace_id.unwrap_or_else(|| trace.unwrap_or_else(TraceParent::root).trace_id().to_string());
     // The client is told first, for what follows may wait for a bus that is away.
-    part(&end, number, outbox, &metrics).await;
+    part(&end, (number, trace_id), outbox, &metrics).await;
     if let Some(session) = &mut session {
         session.leave(&end).await;
     }
@@ -98,15 +116,14 @@ pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: 
     }
 }
 
-/// Tells the client why it ends, and closes. An `error` bears `number`.
-async fn part(end: &End, number: u64, outbox: Outbox, metrics: &Metrics) {
+/// Tells the client why it ends, and closes. An `error` bears `number` and `trace_id`, which is in the log as well.
+async fn part(end: &End, (number, trace_id): (u64, String), outbox: Outbox, metrics: &Metrics) {
     match end {
         End::Gone => outbox.close(1001, "").await,
         End::Ended(EndReason::Stopped) => outbox.close(1000, "").await,
         End::Ended(EndReason::Draining) => outbox.close(1001, "this server is going away; connect again").await,
         End::Error(code, message) => {
             metrics.count_error(*code);
-            let trace_id = format!("{:032x}", rand::random::<u128>());
             tracing::info!(?code, %trace_id, "session ended by an error");
             let retry_after_ms = code.retryable().then_some(1000);
             let (message, retryable) = (message.clone(), code.retryable());
@@ -120,40 +137,29 @@ async fn part(end: &End, number: u64, outbox: Outbox, metrics: &Metrics) {
 }
 
 /// Opens or resumes the session; a client that comes back is sent what it missed.
-async fn begin(mut start: Start, guest: Guest, context: Context, outbox: &Outbox) -> Result<Session, End> {
+async fn begin(
+    mut start: Start,
+    guest: Guest,
+    trace: Option<TraceParent>,
+    context: Context,
+    outbox: &Outbox,
+) -> Result<Session, End> {
+    let trace = start.trace_parent.take().and_then(|parent| parent.parse().ok()).or(trace);
     let Some(resume) = start.resume.take() else {
-        let session = Session::open(start, guest, context).await?;
+        let mut session = Session::open(start, guest, context).await?;
+        session.is_part_of(trace);
         session.context.metrics.sessions_opened.inc();
         tracing::info!(session = %session.id, "session opened");
         return Ok(session);
     };
-    let (session, missed) = Session::resume(&start, &resume, guest, context).await?;
+    let (mut session, missed) = Session::resume(&start, &resume, guest, context).await?;
+    session.is_part_of(trace);
     session.context.metrics.sessions_resumed.inc();
     tracing::info!(session = %session.id, missed = missed.len(), "session resumed");
     for event in &missed {
         outbox.send(event).await?;
     }
     Ok(session)
-}
-
-async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, End> {
-    let first = async {
-        loop {
-            match frames.next().await {
-                Inbound::Text(text) => return parse(&text),
-                Inbound::Pong => {}
-                Inbound::Gone | Inbound::Closed => return Err(End::Gone),
-                Inbound::TooLarge(size) => return Err(too_large(size)),
-                Inbound::Audio(_) => return Err(bad_order("audio came before `start`; send `start` as text first")),
-            }
-        }
-    };
-    match timeout(START_TIMEOUT, first).await {
-        Ok(Ok(ClientMessage::Start(start))) => Ok(start),
-        Ok(Ok(_)) => Err(bad_order("the first message must be `start`")),
-        Ok(Err(end)) => Err(end),
-        Err(_) => Err(bad_order("no `start` came within 10 s; send it right after connecting")),
-    }
 }
 
 struct Session {
@@ -165,7 +171,11 @@ struct Session {
     guest: Guest,
     context: Context,
     audio: Audio,
+    arrivals: Arrivals,
+    /// Speech up to here is counted, milliseconds.
+    counted_ms: u64,
     dispatch: Dispatch,
+    traces: Traces,
     inbox: mailbox::Inbox,
     /// Newest event taken in from the event stream.
     seen: EntryId,
@@ -198,6 +208,12 @@ struct Session {
 }
 
 impl Session {
+    /// From now on each of its lines in the log bears its id, and each of its traces hangs below `client`.
+    fn is_part_of(&mut self, client: Option<TraceParent>) {
+        tracing::Span::current().record("session", tracing::field::display(self.id));
+        self.traces.join(client);
+    }
+
     /// From its first word to its last.
     async fn live(&mut self, frames: &mut socket::Inbox, outbox: &Outbox, shutdown: CancellationToken) -> End {
         self.context.metrics.sessions.inc();
@@ -248,6 +264,7 @@ impl Session {
 
     async fn take_frame(&mut self, frame: Inbound) -> Result<(), End> {
         self.last_sign = Instant::now();
+        self.traces.frame();
         match frame {
             // The last part of a millisecond, which no `audio_ms` can tell.
             Inbound::Audio(_) if self.stopping && self.resumed => Ok(()),
@@ -284,6 +301,7 @@ impl Session {
         let before = self.audio.received_ms();
         let steps = self.audio.push(bytes).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
         let heard_ms = self.audio.received_ms() - before;
+        self.arrivals.came(self.audio.received_ms(), self.last_audio);
         self.context.metrics.audio_ms.inc_by(heard_ms);
         self.guest.heard(heard_ms);
         self.walk(steps).await
@@ -308,8 +326,8 @@ impl Session {
             return Ok(());
         }
         self.seen = entry.id;
-        let event: SessionEvent = match jobs::decode(&entry.payload) {
-            Ok(event) => event,
+        let Published { event, trace_parent } = match jobs::decode::<Published>(&entry.payload) {
+            Ok(published) => published,
             Err(error) => {
                 tracing::error!(session = %self.id, entry = %entry.id, %error, "an event on the bus cannot be read");
                 return Ok(());
@@ -318,17 +336,22 @@ impl Session {
         if let SessionEvent::Moved { owner } = &event {
             return self.look_who_owns(owner).await;
         }
+<<<<<<< HEAD
         if let SessionEvent::Caption { caption, .. } = &event
             && caption.is_final
             && let Some(waited) = self.dispatch.behind(Instant::now())
         {
             self.context.metrics.final_seconds.observe(waited.as_secs_f64());
         }
+        self.traces.answered(&event, &trace_parent);
+=======
+>>>>>>> ops-metrics
         let mut messages = Vec::new();
         self.dispatch.receive(event, Instant::now(), &mut messages);
         messages.into_iter().for_each(|message| self.say(message));
         let Some(CommittedEnd { utterance, at_ms, split }) = self.dispatch.take_committed_end() else { return Ok(()) };
         self.audio.committed(utterance, at_ms);
+        self.traces.frame();
         let steps = if split { self.audio.split(utterance, at_ms) } else { Vec::new() };
         self.walk(steps).await
     }
@@ -364,6 +387,9 @@ impl Session {
     async fn leave(&mut self, end: &End) {
         // What was last written down is right, if perhaps old; what is in memory may be ahead of what was done about it.
         let whole = !self.torn && self.unsaid.is_empty();
+        if end.afterlife() == Afterlife::Forgotten {
+            self.traces.abandon();
+        }
         if end.afterlife() == Afterlife::Kept && whole && self.keep(KEPT_FOR).await.is_err() {
             tracing::warn!(session = %self.id, "the session cannot be written down now; it goes on from where it last was");
         }

@@ -5,7 +5,11 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
-use shared::wire::{Event, MAX_MESSAGE_BYTES};
+use prometheus::IntCounter;
+use shared::{
+    telemetry::Span,
+    wire::{Event, MAX_MESSAGE_BYTES},
+};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 /// Frames waiting to be written. When it is full the session waits [`SLOW_READER`], then gives the client up.
@@ -40,13 +44,13 @@ pub enum Inbound {
 #[error("the client reads nothing")]
 pub struct Gone;
 
-/// Splits a socket into its two directions.
+/// Splits a socket into its two directions. Messages that a client is too slow for are counted in `dropped`.
 #[must_use]
-pub fn open(socket: WebSocket) -> (Inbox, Outbox) {
+pub fn open(socket: WebSocket, dropped: IntCounter) -> (Inbox, Outbox) {
     let (sink, stream) = socket.split();
     let (sender, receiver) = mpsc::channel(OUTBOX);
-    let writer = tokio::spawn(write(sink, receiver));
-    (Inbox { stream }, Outbox { sender, writer })
+    let writer = tokio::spawn(write(sink, receiver, dropped.clone()));
+    (Inbox { stream }, Outbox { sender, writer, dropped })
 }
 
 /// From the client.
@@ -97,11 +101,20 @@ impl Inbox {
     }
 }
 
+/// What waits in an outbox.
+#[derive(Debug)]
+enum Outgoing {
+    Frame(Message),
+    /// Ends once all before it is written; cut off where that cannot be.
+    Spans(Vec<Span>),
+}
+
 /// To the client.
 #[derive(Debug)]
 pub struct Outbox {
-    sender: mpsc::Sender<Message>,
+    sender: mpsc::Sender<Outgoing>,
     writer: JoinHandle<()>,
+    dropped: IntCounter,
 }
 
 impl Outbox {
@@ -112,6 +125,14 @@ impl Outbox {
     pub async fn send(&self, event: &Event) -> Result<(), Gone> {
         let Ok(text) = serde_json::to_string(event) else { return Err(Gone) };
         self.push(Message::Text(text.into())).await
+    }
+
+    /// Ends `spans` once all that was sent before is written to the socket.
+    ///
+    /// # Errors
+    /// As [`Outbox::send`].
+    pub async fn once_written(&self, spans: Vec<Span>) -> Result<(), Gone> {
+        if spans.is_empty() { Ok(()) } else { self.queue(Outgoing::Spans(spans)).await }
     }
 
     /// Sends a ping.
@@ -133,18 +154,42 @@ impl Outbox {
     }
 
     async fn push(&self, message: Message) -> Result<(), Gone> {
-        match timeout(SLOW_READER, self.sender.send(message)).await {
+        self.queue(Outgoing::Frame(message)).await
+    }
+
+    async fn queue(&self, outgoing: Outgoing) -> Result<(), Gone> {
+        match timeout(SLOW_READER, self.sender.send(outgoing)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Gone),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => {
+                self.dropped.inc();
+                Err(Gone)
+            }
         }
     }
 }
 
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<Message>) {
-    while let Some(frame) = frames.recv().await {
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Receiver<Outgoing>, dropped: IntCounter) {
+    while let Some(next) = outgoing.recv().await {
+        let frame = match next {
+            Outgoing::Frame(frame) => frame,
+            Outgoing::Spans(spans) => {
+                spans.into_iter().for_each(Span::end);
+                continue;
+            }
+        };
         match timeout(SLOW_READER, sink.send(frame)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) => return,
+            // This one, and what waits behind it.
+            Err(_) => {
+                outgoing.close();
+                dropped.inc();
+                while let Ok(waiting) = outgoing.try_recv() {
+                    dropped.inc_by(u64::from(matches!(waiting, Outgoing::Frame(_))));
+                }
+                return;
+            }
         }
     }
 }

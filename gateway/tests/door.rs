@@ -195,7 +195,7 @@ async fn who_comes_while_captions_are_late_is_asked_to_come_later() {
     let again = gateway.knock(STREAM, &[("Authorization", &bearer)]).await;
     println!("FIGURE refusal_when_overloaded_ms {:.1}", asked.elapsed().as_secs_f64() * 1000.0);
     assert_eq!(again.status, 503);
-    assert!(gateway.metric("gateway_queue_waiting_seconds{stream=\"audio_jobs\"}") > 1.5);
+    assert!(gateway.metric("gateway_queue_waiting_seconds{group=\"stt\",stream=\"audio_jobs\"}") > 1.5);
     drop(socket);
     gateway.stop().await;
 }

@@ -20,7 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "infra/prometheus"
 DASHBOARDS = ROOT / "infra/grafana/dashboards"
 SOURCE_UID = "subtide-prometheus"
-OURS = r"\b(?:gateway|subtide)_[a-z_]+\b"
+OURS = r"\b(?:gateway|subtide|process)_[a-z_]+\b"
+# Those of the library's own collector, which the code registers by this name.
+COLLECTOR = "ProcessCollector"
+OF_PROCESS = {"process_cpu_seconds_total", "process_open_fds", "process_max_fds", "process_virtual_memory_bytes",
+              "process_resident_memory_bytes", "process_start_time_seconds", "process_threads"}
 # What Prometheus itself adds.
 ITS_OWN = {"up", "ALERTS"}
 ROOMS = ["shared", "gateway", "identity", "stt-worker", "translation-worker", "subtide"]
@@ -37,7 +41,9 @@ def in_code():
     names = set()
     for room in ROOMS:
         for path in (ROOT / room / "src").rglob("*.rs"):
-            text = path.read_text()
+            text = path.read_text().split("\n#[cfg(test)]\nmod ")[0]
+            if COLLECTOR in text:
+                names.update(OF_PROCESS)
             if re.search(r"^use prometheus::\{?[^;]*(Counter|Gauge|Histogram)", text, re.M):
                 names.update(re.findall(r'"((?:gateway|subtide)_[a-z_]+)"', text))
     return names
@@ -53,6 +59,22 @@ def in_document():
             fault(f"docs/OPERATIONS.md: {name} stands there twice")
         found[name] = (kind, set(re.findall(r"`([a-z]+)`", labels)))
     return found
+
+
+def check_reasons():
+    """The door counts every reason for which its code turns somebody away."""
+    door = ROOT / "gateway/src/door"
+    text = (door / "metrics.rs").read_text()
+    listed = set(re.findall(r'"([a-z_]+)"', re.search(r"const REASONS[^;]*;[^;]*;", text).group(0)))
+    row = re.search(r"^\| `gateway_refused_total` .*$", (ROOT / "docs/OPERATIONS.md").read_text(), re.M)
+    for word in sorted(listed | {"other"}):
+        if not row or f"`{word}`" not in row.group(0):
+            fault(f"docs/OPERATIONS.md: gateway_refused_total does not name the reason {word}")
+    for path in [*door.glob("*.rs"), ROOT / "gateway/src/http/stream.rs"]:
+        code = path.read_text().split("#[cfg(test)]")[0]
+        used = re.findall(r'TurnedAway::new\(\s*ErrorCode::\w+,\s*"([a-z_]+)"|Self::new\(ErrorCode::\w+, "([a-z_]+)"', code)
+        for word in {first or second for first, second in used} - listed:
+            fault(f"{path.relative_to(ROOT)}: the reason {word} is not counted by the door")
 
 
 def base(name, documented):
@@ -162,6 +184,7 @@ def main():
         fault(f"docs/OPERATIONS.md: {name} is missing")
     for name in sorted(set(documented) - code):
         fault(f"docs/OPERATIONS.md: {name} is in no code")
+    check_reasons()
     recorded, alerts = check_rules(documented)
     expressions = check_dashboards(documented, recorded)
     promtool(expressions)

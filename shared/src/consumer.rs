@@ -47,6 +47,8 @@ const BLOCK: Duration = Duration::from_millis(500);
 const RECLAIM: Duration = Duration::from_secs(1);
 /// How often the depth of the queue is measured.
 const SAMPLE: Duration = Duration::from_secs(1);
+/// A depth that is not there by then is not known.
+const SAMPLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often acknowledged entries are removed from the stream.
 const JANITOR: Duration = Duration::from_secs(10);
 /// Waits after errors of the bus.
@@ -252,10 +254,8 @@ impl<H: JobHandler> Floor<H> {
         loop {
             tick.tick().await;
             let Consumer { bus, stream, group, metrics, .. } = &self.consumer;
-            match bus.depth(stream, group).await {
-                Ok(depth) => metrics.set_depth(depth),
-                Err(error) => tracing::debug!(%error, "cannot measure the queue"),
-            }
+            let depth = timeout(SAMPLE_PATIENCE, bus.depth(stream, group)).await;
+            metrics.set_depth(depth.ok().and_then(Result::ok));
         }
     }
 

@@ -1,4 +1,6 @@
-//! The health port of every role: `/livez`, `/readyz`, `/health` and `/metrics`.
+//! The health port of every role: `/livez`, `/readyz`, `/health` and `/metrics`; and what every role tells there of itself.
+
+mod about;
 
 use std::{
     collections::BTreeMap,
@@ -14,18 +16,27 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use prometheus::{Encoder, Registry, TextEncoder, core::Collector};
+use prometheus::{Encoder, IntGauge, Registry, TextEncoder, core::Collector};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use self::about::About;
 use crate::shutdown::CancellationToken;
 
 /// What a role knows about itself; clones share it.
 #[derive(Debug, Clone)]
 pub struct Health {
     role: &'static str,
-    components: Arc<RwLock<BTreeMap<&'static str, bool>>>,
+    components: Arc<RwLock<BTreeMap<&'static str, Component>>>,
+    about: Option<About>,
     registry: Registry,
+}
+
+/// Whether a part of a role works, here and in `/metrics`.
+#[derive(Debug)]
+struct Component {
+    works: bool,
+    up: Option<IntGauge>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,26 +48,38 @@ struct Report {
 }
 
 impl Health {
-    /// A role that is ready once every one of `components` was [set](Health::set) to true.
+    /// A role that is ready once every one of `components` was [set](Health::set) to true. What every role tells of itself
+    /// (its build, its components, its process) is registered in `registry`.
     #[must_use]
     pub fn new(role: &'static str, components: &[&'static str], registry: Registry) -> Self {
-        let components = components.iter().map(|name| (*name, false)).collect();
-        Self { role, components: Arc::new(RwLock::new(components)), registry }
+        let about = About::register(&registry, role);
+        let about =
+            about.inspect_err(|error| tracing::error!(%error, "a role's own metrics cannot be registered")).ok();
+        let health = Self { role, components: Arc::default(), about, registry };
+        components.iter().for_each(|component| health.set(component, false));
+        health
     }
 
     /// Says whether a component works at present.
     pub fn set(&self, component: &'static str, works: bool) {
-        self.components.write().unwrap_or_else(PoisonError::into_inner).insert(component, works);
+        let mut components = self.components.write().unwrap_or_else(PoisonError::into_inner);
+        let up = || self.about.as_ref().map(|about| about.component(component));
+        let known = components.entry(component).or_insert_with(|| Component { works, up: up() });
+        known.works = works;
+        if let Some(up) = &known.up {
+            up.set(i64::from(works));
+        }
     }
 
     /// Whether every component works.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.components.read().unwrap_or_else(PoisonError::into_inner).values().all(|works| *works)
+        self.components.read().unwrap_or_else(PoisonError::into_inner).values().all(|component| component.works)
     }
 
     fn report(&self) -> Report {
-        let components = self.components.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let components = self.components.read().unwrap_or_else(PoisonError::into_inner);
+        let components: BTreeMap<_, _> = components.iter().map(|(name, component)| (*name, component.works)).collect();
         let ready = components.values().all(|works| *works);
         Report { role: self.role, version: env!("CARGO_PKG_VERSION"), ready, components }
     }
@@ -166,5 +189,23 @@ mod tests {
         assert!(probe(addr).await.unwrap());
         stop.cancel();
         run.await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_role_tells_its_build_its_components_and_its_process() {
+        let registry = Registry::new();
+        let health = Health::new("test", &["model", "bus"], registry.clone());
+        let told = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert!(told().contains("subtide_component_up{component=\"bus\"} 0\n"), "{}", told());
+        health.set("bus", true);
+        assert!(told().contains("subtide_component_up{component=\"bus\"} 1\n"));
+        assert!(told().contains("subtide_component_up{component=\"model\"} 0\n"));
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(
+            told().contains(&format!("subtide_build_info{{role=\"test\",version=\"{version}\"}} 1\n")),
+            "{}",
+            told()
+        );
+        assert_eq!(told().contains("\nprocess_resident_memory_bytes "), cfg!(target_os = "linux"));
     }
 }

@@ -153,7 +153,7 @@ pub struct SpeechJob {
     /// Terms of the session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub glossary: Vec<GlossaryTerm>,
-    /// W3C trace context of the frame that caused this job; empty when there is none.
+    /// W3C trace context of the gateway's span of this decode; empty when there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trace_parent: String,
 }
@@ -188,7 +188,7 @@ pub struct TranslationJob {
     /// Terms of the session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub glossary: Vec<GlossaryTerm>,
-    /// W3C trace context; empty when there is none.
+    /// W3C trace context of the worker's span that heard the caption; empty when there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trace_parent: String,
 }
@@ -254,6 +254,17 @@ pub enum SessionEvent {
         /// Why.
         reason: GapReason,
     },
+}
+
+/// A [`SessionEvent`] as it is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Published<E = SessionEvent> {
+    /// What is told.
+    #[serde(flatten)]
+    pub event: E,
+    /// W3C trace context of the worker's span that told it; empty when there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trace_parent: String,
 }
 
 /// Anything the bus carries, as JSON bytes.

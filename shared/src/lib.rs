@@ -12,9 +12,10 @@
 //! - [`jobs`]: what travels on the bus between the roles
 //! - [`bus`]: the only code that knows Redis, and its in-process twin
 //! - [`config`]: the only code that reads the environment
-//! - [`telemetry`]: logs; [`health`]: `/livez`, `/readyz`, `/metrics`
+//! - [`telemetry`]: logs, traces, errors; [`health`]: `/livez`, `/readyz`, `/metrics`
 //! - [`shutdown`]: how a service stops
 //! - [`consumer`]: the loop in which a worker takes jobs and answers for each
+//! - [`model_metrics`]: what a worker's models do, counted
 //! - [`role_process`]: what stands around a role that is a process of its own
 //! - [`models`]: where models lie on disk
 //!
@@ -38,6 +39,8 @@ pub mod consumer;
 pub mod health;
 #[cfg(feature = "service")]
 pub mod jobs;
+#[cfg(feature = "service")]
+pub mod model_metrics;
 #[cfg(feature = "service")]
 pub mod models;
 #[cfg(feature = "service")]

@@ -16,7 +16,7 @@ use crate::{
     config::{ConfigError, Env, ExposeSecret, SecretString},
     health::{Health, HealthServer, probe},
     shutdown::{self, CancellationToken},
-    telemetry::{self, LogConfig},
+    telemetry::{self, TelemetryConfig},
 };
 
 /// `REDIS_URL` (or `REDIS_URL_FILE`): where the bus is.
@@ -87,7 +87,7 @@ impl Fault {
 pub struct RoleProcess {
     redis_url: SecretString,
     health_addr: SocketAddr,
-    log: LogConfig,
+    telemetry: TelemetryConfig,
 }
 
 /// A role that can be reached and that reaches its bus.
@@ -104,21 +104,21 @@ pub struct Started {
 }
 
 impl RoleProcess {
-    /// Reads `REDIS_URL`, `HEALTH_BIND`, `HEALTH_PORT`, `LOG_LEVEL` and `LOG_FORMAT`.
+    /// Reads `REDIS_URL`, `HEALTH_BIND`, `HEALTH_PORT`, and what is told of the process.
     fn from_env(env: &mut Env, default_health_port: u16) -> Self {
         Self {
             redis_url: env.secret(ENV_REDIS_URL).unwrap_or_else(|| DEFAULT_REDIS_URL.into()),
             health_addr: health_addr(env, default_health_port),
-            log: LogConfig::from_env(env, "info"),
+            telemetry: TelemetryConfig::from_env(env, "info"),
         }
     }
 
-    /// Starts logging, opens the health port, listens for signals and connects to Redis, for up to 8 seconds.
+    /// Starts to log and to export, opens the health port, listens for signals and connects to Redis, for up to 8 seconds.
     ///
     /// # Errors
     /// When one of these cannot be done.
     pub async fn start(&self, role: &'static str, components: &[&'static str]) -> Result<Started, Fault> {
-        telemetry::init(&self.log);
+        telemetry::start(&self.telemetry, role);
         let system = |doing: String| move |error| Fault::System { doing, error };
         let shutdown = shutdown::on_signal().map_err(system("listen for signals".to_owned()))?;
         let registry = Registry::new();
@@ -181,6 +181,7 @@ pub async fn main(
         Some(other) => Err(ConfigError { faults: vec![format!("argument `{other}`; usage: {name} [health]")] }.into()),
         None => run(process, env).await,
     };
+    telemetry::shutdown().await;
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

@@ -109,6 +109,9 @@ pub struct Start {
     /// which must be the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
+    /// W3C trace context (`traceparent`) of whatever this session is a part of; one that is not valid is not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_parent: Option<String>,
 }
 
 /// The session a client wants to go on with.

@@ -117,7 +117,7 @@ fn start(bus: &MemoryBus, handler: &Arc<Handler>, name: &str, max_in_flight: usi
         max_in_flight,
         drain,
         health: health.clone(),
-        metrics: ConsumerMetrics::register(&registry, STREAM).unwrap(),
+        metrics: ConsumerMetrics::register(&registry, STREAM, GROUP).unwrap(),
     };
     let task = tokio::spawn(consumer.run(Arc::clone(handler), stop.clone()));
     Worker { stop, task, health }

@@ -7,8 +7,8 @@ use shared::{
     bus::{Delivery, Effects, Guard, Produce, Publish, StateWrite},
     consumer::{DeadLetter, Subject},
     jobs::{
-        self, JobKind, SESSION_TTL, SessionEvent, SpeechJob, TRANSLATION_JOBS, TranslationJob, TranslationState,
-        event_stream, revision_key, translation_key,
+        self, JobKind, Published, SESSION_TTL, SessionEvent, SpeechJob, TRANSLATION_JOBS, TranslationJob,
+        TranslationState, event_stream, revision_key, translation_key,
     },
     language::Language,
     wire::{Caption, GapReason, Translation, Word},
@@ -101,7 +101,8 @@ fn guard(job: &SpeechJob) -> Guard {
 }
 
 fn publish(job: &SpeechJob, event: &SessionEvent) -> Result<Publish, Error> {
-    Ok(Publish { stream: event_stream(job.session), payload: jobs::encode(event)?, ttl: SESSION_TTL })
+    let payload = jobs::encode(&Published { event, trace_parent: job.trace_parent.clone() })?;
+    Ok(Publish { stream: event_stream(job.session), payload, ttl: SESSION_TTL })
 }
 
 fn empty_final(job: &SpeechJob, target: &Language) -> SessionEvent {

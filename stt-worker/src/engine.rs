@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use inference::{
     decode::quality::temperatures,
     error::ModelError,
-    model_thread::{BatchLimits, ModelHandle},
+    model_thread::{BatchLimits, ModelHandle, Observation},
     speech::{SpeechModel, SpeechOptions},
 };
-use shared::audio::SAMPLE_RATE;
+use shared::{audio::SAMPLE_RATE, model_metrics::ModelMetrics};
 
 use crate::{
     config::SttConfig,
@@ -26,11 +26,12 @@ struct Engine {
     window_samples: usize,
 }
 
-/// Loads the model of `config` and warms it up. Takes seconds to minutes; nothing async waits on a lock meanwhile.
+/// Loads the model of `config` and warms it up. Takes seconds to minutes; nothing async waits on a lock meanwhile. What it
+/// does from then on is counted in `metrics`.
 ///
 /// # Errors
 /// When a file of the model is missing or wrong, or the device is not there.
-pub async fn load(config: &SttConfig) -> Result<Arc<dyn Transcriber>, ModelError> {
+pub async fn load(config: &SttConfig, metrics: &ModelMetrics) -> Result<Arc<dyn Transcriber>, ModelError> {
     let (dir, engine) = (config.model_dir.clone(), config.engine);
     let fallback = if config.fallback { temperatures()[1..].to_vec() } else { Vec::new() };
     let options = SpeechOptions { beams: config.beams, fallback, ..SpeechOptions::default() };
@@ -47,9 +48,13 @@ pub async fn load(config: &SttConfig) -> Result<Arc<dyn Transcriber>, ModelError
         // The consumer has at most twice a batch in hand (see `SttWorker`), each job with one request at a time.
         queue: config.max_batch * 2,
     };
-    let (model, ready) = ModelHandle::spawn("speech-model", load, limits);
+    let counted = metrics.clone();
+    let observer =
+        Arc::new(move |seen: Observation| counted.observe(seen.occasion.name(), seen.rows, seen.cost, seen.time));
+    let (model, ready) = ModelHandle::spawn("speech-model", load, limits, observer);
     ready.await.map_err(|_| ModelError::Stopped)??;
     let window_samples = window.get().copied().unwrap_or_default();
+    metrics.loaded(&config.model_dir, &config.engine.device.to_string(), &config.engine.compute.to_string());
     tracing::info!(model = %config.model_dir.display(), device = %config.engine.device, compute = %config.engine.compute, window_samples, "speech model ready");
     Ok(Arc::new(Engine { model, window_samples }))
 }

@@ -9,6 +9,7 @@ use shared::{
     consumer::{self, DeadLetter, JobError, JobHandler, Outcome},
     jobs::{self, JobKind, SpeechJob, revision_key},
     language::{Language, Source},
+    telemetry::job::{follow, step},
 };
 
 use crate::{
@@ -41,7 +42,8 @@ impl JobHandler for SpeechHandler {
     }
 
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, JobError> {
-        let job: SpeechJob = jobs::decode(&delivery.payload)?;
+        let mut job: SpeechJob = jobs::decode(&delivery.payload)?;
+        follow(&mut job.trace_parent);
         // Nobody waits for an older revision; see before any model time is spent, and again when finishing.
         if self.bus.get(&revision_key(job.session, job.utterance)).await? != Some(newest(&job)) {
             return self.supersede(delivery).await;
@@ -49,7 +51,8 @@ impl JobHandler for SpeechHandler {
         let heard = if job.complete && !job.words {
             Heard::default() // The text is whole already.
         } else {
-            self.ears.hear(&job, self.audio.read(&job).await?).await?
+            let pcm = step("read_audio", self.audio.read(&job)).await?;
+            step("inference", self.ears.hear(&job, pcm)).await?
         };
         let outcome = self.finish(delivery, of_caption(&job, self.answer(&job, heard))?).await?;
         if job.kind == JobKind::Final {
@@ -60,7 +63,10 @@ impl JobHandler for SpeechHandler {
 
     async fn give_up(&self, delivery: &Delivery, reason: &str) -> Result<Outcome, JobError> {
         let effects = match jobs::decode::<SpeechJob>(&delivery.payload) {
-            Ok(job) => of_gap(delivery, &job, reason)?,
+            Ok(mut job) => {
+                follow(&mut job.trace_parent);
+                of_gap(delivery, &job, reason)?
+            }
             // Not a job, so there is nobody to tell but the operator.
             Err(_) => Effects { publish: vec![DeadLetter::publish(delivery, reason, None)?], ..Effects::default() },
         };
@@ -123,7 +129,7 @@ impl SpeechHandler {
     }
 
     async fn finish(&self, delivery: &Delivery, effects: Effects) -> Result<Outcome, JobError> {
-        match self.bus.finish(delivery, effects).await? {
+        match step("publish", self.bus.finish(delivery, effects)).await? {
             Finished::Done => Ok(Outcome::Done),
             Finished::LeaseLost => Ok(Outcome::LeaseLost),
             Finished::GuardFailed => self.supersede(delivery).await,

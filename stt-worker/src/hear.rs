@@ -14,6 +14,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{
     guard::{Verdict, judge, only_as_a_whole},
+    metrics::{JudgedMetrics, Spared},
     silence::{is_no_speech, is_silent},
     transcriber::{SpeechHypothesis, SpeechRequest, TranscribeError, Transcriber},
     windows::split,
@@ -27,6 +28,7 @@ pub(crate) struct Ears {
     pub(crate) context: bool,
     /// Whether the policy wants to know where the words of a partial lie.
     pub(crate) words: bool,
+    pub(crate) judged: JudgedMetrics,
 }
 
 /// What was heard.
@@ -61,8 +63,8 @@ impl Ears {
         // An utterance that was split has audio behind its end, which is the next one's.
         let samples = job.end_ms.saturating_sub(job.start_ms).saturating_add(1).saturating_mul(SAMPLES_PER_MS);
         pcm.truncate(usize::try_from(samples).unwrap_or(usize::MAX));
-        let wait = job.kind == JobKind::Partial && job.committed.is_empty() && only_as_a_whole(job.speech_share);
-        if wait || is_silent(&pcm) || is_no_speech(&pcm, job.speech_share) {
+        if let Some(why) = spared(job, &pcm) {
+            self.judged.spared(why);
             return Ok(Heard::default());
         }
         let window = self.transcriber.window_samples();
@@ -104,12 +106,14 @@ impl Ears {
         let told = !request.prompt.is_empty();
         let mut hypothesis = self.transcriber.transcribe(request.clone()).await?;
         let mut verdict = judge(&hypothesis, job.speech_share);
+        self.judged.judged(verdict);
         let reset = verdict == Verdict::Lost;
         if reset && told {
             // What was said before may have led it astray.
             request.prompt.clear();
             hypothesis = self.transcriber.transcribe(request).await?;
             verdict = judge(&hypothesis, job.speech_share);
+            self.judged.judged(verdict);
         }
         Ok(Heard::of(hypothesis, verdict, reset))
     }
@@ -120,6 +124,17 @@ impl Ears {
         let context = if self.context { job.context.as_str() } else { "" };
         normalise(&format!("{terms} {context}"))
     }
+}
+
+/// Why the model need not hear this.
+fn spared(job: &SpeechJob, pcm: &[f32]) -> Option<Spared> {
+    if job.kind == JobKind::Partial && job.committed.is_empty() && only_as_a_whole(job.speech_share) {
+        return Some(Spared::TooEarly);
+    }
+    if is_silent(pcm) {
+        return Some(Spared::Silent);
+    }
+    is_no_speech(pcm, job.speech_share).then_some(Spared::NoSpeech)
 }
 
 impl Heard {

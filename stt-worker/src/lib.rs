@@ -7,7 +7,7 @@
 //! - `pcm`: the audio of an utterance, kept between its decodes; `silence`: what is not worth a decode; `windows`: audio
 //!   longer than the model hears at once
 //! - [`transcriber`]: what the handler asks of a model; [`engine`]: the real one, on its own thread
-//! - `guard`: text the model made up
+//! - `guard`: text the model made up; `metrics`: how often what was judged how
 //! - [`policy`]: which words become committed; [`local_agreement`] and [`align_att`]: the two there are
 //! - `words`: where they lie in the audio
 //! - `effects`: what a finished job does on the bus
@@ -26,6 +26,7 @@ mod effects;
 mod guard;
 mod handler;
 mod hear;
+mod metrics;
 mod pcm;
 mod silence;
 mod windows;

@@ -15,6 +15,7 @@ use crate::{
     config::SttConfig,
     handler::SpeechHandler,
     hear::Ears,
+    metrics::JudgedMetrics,
     pcm::{AudioReader, CACHE_BYTES},
     transcriber::Transcriber,
 };
@@ -39,10 +40,10 @@ impl SttWorker {
         health: Health,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
-        let policy = config.policy.build();
+        let (policy, judged) = (config.policy.build(), JudgedMetrics::register(registry)?);
         let handler = SpeechHandler {
             bus: Arc::clone(&bus),
-            ears: Ears { transcriber, context: config.context, words: policy.needs_words() },
+            ears: Ears { transcriber, context: config.context, words: policy.needs_words(), judged },
             policy,
             audio: AudioReader::new(Arc::clone(&bus), CACHE_BYTES),
         };
@@ -55,7 +56,7 @@ impl SttWorker {
             max_in_flight: config.max_batch * 2,
             drain: config.drain,
             health,
-            metrics: ConsumerMetrics::register(registry, AUDIO_JOBS)?,
+            metrics: ConsumerMetrics::register(registry, AUDIO_JOBS, STT_GROUP)?,
         };
         Ok(Self { consumer, handler: Arc::new(handler) })
     }

@@ -87,6 +87,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         words: false,
         glossary: Vec::new(),
         resume: None,
+        trace_parent: None,
     };
     let (uplink, downlink) = Session { url, credential, start }.open().await?;
     let (owed_sender, owed) = watch::channel(0);

@@ -158,6 +158,7 @@ async fn show(url: &str, options: &Options, manifest: Manifest, pcm: Vec<u8>) ->
         words: false,
         glossary: Vec::new(),
         resume: None,
+        trace_parent: None,
     };
     let (sender, receiver) = client::open(url, None, start).await?;
     if options.json {

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use shared::{
     config::ConfigError,
     language::{Language, Source},
+    telemetry,
 };
 use subtide::{admin, bench, caption, demo, dev_cert, models, output, serve, sign_in, watch};
 
@@ -122,6 +123,7 @@ async fn main() -> ExitCode {
         },
         Command::Admin(args) => admin::run(args).await,
     };
+    telemetry::shutdown().await;
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,

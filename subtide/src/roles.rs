@@ -14,6 +14,7 @@ use shared::{
     config::{Env, ExposeSecret, SecretString},
     consumer::BUS,
     health::{Health, HealthServer},
+    model_metrics::{ModelMetrics, Work},
     role_process::{ENV_REDIS_URL, MODEL, health_addr},
     shutdown::CancellationToken,
 };
@@ -89,10 +90,15 @@ impl Roles {
             Some(url) => Arc::new(RedisBus::connect(url.expose_secret()).await?),
             None => Arc::new(MemoryBus::new()),
         };
+        let speech = ModelMetrics::register(&registry, Work::Speech)?;
+        let text = ModelMetrics::register(&registry, Work::Translation)?;
         let (transcriber, translators) = tokio::try_join!(
-            async { stt_worker::engine::load(&settings.stt).await.context("the speech model cannot be loaded") },
             async {
-                let loaded = translation_worker::engine::load(&settings.translation).await;
+                let loaded = stt_worker::engine::load(&settings.stt, &speech).await;
+                loaded.context("the speech model cannot be loaded")
+            },
+            async {
+                let loaded = translation_worker::engine::load(&settings.translation, &text).await;
                 loaded.context("the translation models cannot be loaded")
             },
         )?;

@@ -1,6 +1,10 @@
 //! `subtide serve`: the all-in-one server.
 
-use shared::{config::Env, shutdown, telemetry, telemetry::LogConfig};
+use shared::{
+    config::Env,
+    shutdown,
+    telemetry::{self, TelemetryConfig},
+};
 
 use crate::roles::{Roles, Settings};
 
@@ -10,10 +14,10 @@ use crate::roles::{Roles, Settings};
 /// When the configuration, a model, the bus or a port cannot be used.
 pub async fn run() -> anyhow::Result<()> {
     let mut env = Env::process();
-    let log = LogConfig::from_env(&mut env, "info");
+    let telemetry = TelemetryConfig::from_env(&mut env, "info");
     let settings = Settings::from_env(&mut env);
     env.finish()?;
-    telemetry::init(&log);
+    telemetry::start(&telemetry, "subtide");
     let stop = shutdown::on_signal()?;
     let secure = if settings.gateway.tls.is_some() { "s" } else { "" };
     let roles = Roles::start(settings).await?;

@@ -5,6 +5,7 @@
 //! - [`oidc_provider`]: a real OpenID Connect provider, and a browser to sign in with; [`hostile_issuer`]: one that lies
 //! - [`stack`]: the programs of Subtide as processes on that Redis
 //! - [`browser`]: a person at the caption page, in Chromium, behind a network that can be cut
+//! - [`collector`]: what services report to: a collector of traces, a tracker of errors
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
 //! - [`resuming`]: a client that comes back after every disconnect
@@ -12,6 +13,7 @@
 //! - [`speech`]: the recordings that ship, and how well text agrees with them
 
 pub mod browser;
+pub mod collector;
 pub mod desk;
 pub mod figure;
 pub mod hostile_issuer;

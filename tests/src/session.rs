@@ -28,6 +28,7 @@ pub fn start(targets: &[&str]) -> Start {
         words: false,
         glossary: Vec::new(),
         resume: None,
+        trace_parent: None,
     }
 }
 

@@ -8,6 +8,8 @@ mod checkout;
 mod crates;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/settings.rs"]
+mod settings;
 
 use checkout::{Source, is_word_in, sources, tracked, visible};
 

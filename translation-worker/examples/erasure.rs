@@ -38,6 +38,7 @@ use shared::{
     health::Health,
     ids::{Revision, SessionId, UtteranceId},
     jobs::{self, JobKind, SESSION_TTL, SessionEvent, TRANSLATION_JOBS, TranslationJob, event_stream, revision_key},
+    model_metrics::{ModelMetrics, Work},
     shutdown::CancellationToken,
     wire::Translation,
 };
@@ -244,8 +245,9 @@ async fn main() {
     let habits: Vec<String> = args.collect();
     let [stops, slips] = ["stops", "slips"].map(|habit| habits.iter().any(|word| word == habit));
     let config = TranslationConfig::of_models(BTreeMap::from([("en-es".parse().unwrap(), model)]));
-    let routes = engine::load(&config).await.unwrap();
     let (bus, registry) = (MemoryBus::new(), Registry::new());
+    let metrics = ModelMetrics::register(&registry, Work::Translation).unwrap();
+    let routes = engine::load(&config, &metrics).await.unwrap();
     let health = Health::new("erasure", &[BUS], registry.clone());
     let worker = TranslationWorker::new(&config, Arc::new(bus.clone()), routes, health, &registry).unwrap();
     let stop = CancellationToken::new();

@@ -6,7 +6,7 @@ use shared::{
     agreement::following,
     bus::{Delivery, Effects, Guard, Publish, StateWrite},
     consumer::{DeadLetter, Subject},
-    jobs::{self, JobKind, SESSION_TTL, SessionEvent, TranslationJob, event_stream, translation_key},
+    jobs::{self, JobKind, Published, SESSION_TTL, SessionEvent, TranslationJob, event_stream, translation_key},
     wire::{GapReason, Translation},
 };
 
@@ -65,5 +65,6 @@ pub(crate) fn of_dead_letter(delivery: &Delivery, job: &TranslationJob, reason: 
 }
 
 fn publish(job: &TranslationJob, event: &SessionEvent) -> Result<Publish, Error> {
-    Ok(Publish { stream: event_stream(job.session), payload: jobs::encode(event)?, ttl: SESSION_TTL })
+    let payload = jobs::encode(&Published { event, trace_parent: job.trace_parent.clone() })?;
+    Ok(Publish { stream: event_stream(job.session), payload, ttl: SESSION_TTL })
 }

@@ -5,9 +5,10 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use inference::{
     error::ModelError,
-    model_thread::{BatchLimits, ModelHandle},
+    model_thread::{BatchLimits, ModelHandle, Observation},
     translation::{TranslationModel, TranslationOptions},
 };
+use shared::model_metrics::ModelMetrics;
 
 use crate::{
     config::TranslationConfig,
@@ -21,11 +22,11 @@ const BATCH_BYTES_PER_ROW: usize = 400;
 #[derive(Debug)]
 struct Engine(ModelHandle<TranslationModel>);
 
-/// Loads the models of `config`, all at once, and warms them up.
+/// Loads the models of `config`, all at once, and warms them up. What they do from then on is counted in `metrics`.
 ///
 /// # Errors
 /// When a file of a model is missing or wrong, or the device is not there.
-pub async fn load(config: &TranslationConfig) -> Result<Routes, ModelError> {
+pub async fn load(config: &TranslationConfig, metrics: &ModelMetrics) -> Result<Routes, ModelError> {
     let limits = BatchLimits {
         max_rows: config.max_batch,
         max_cost: config.max_batch * BATCH_BYTES_PER_ROW,
@@ -34,20 +35,26 @@ pub async fn load(config: &TranslationConfig) -> Result<Routes, ModelError> {
     };
     let options = TranslationOptions { beams: config.beams, ..TranslationOptions::default() };
     let start = |name: &str, dir: &Path| {
-        let (dir, engine, options) = (dir.to_owned(), config.engine, options.clone());
-        ModelHandle::spawn(name, move || TranslationModel::load(&dir, &engine, options), limits)
+        let (dir, engine, options, counted) = (dir.to_owned(), config.engine, options.clone(), metrics.clone());
+        let observer =
+            Arc::new(move |seen: Observation| counted.observe(seen.occasion.name(), seen.rows, seen.cost, seen.time));
+        ModelHandle::spawn(name, move || TranslationModel::load(&dir, &engine, options), limits, observer)
     };
-    let loading: Vec<_> = config.models.iter().map(|(pair, dir)| (pair, start(&format!("mt-{pair}"), dir))).collect();
-    let any = config.any.as_ref().map(|dir| start("mt-any", dir));
+    let (device, compute) = (config.engine.device.to_string(), config.engine.compute.to_string());
+    let loading = config.models.iter().map(|(pair, dir)| (pair, dir, start(&format!("mt-{pair}"), dir)));
+    let loading: Vec<_> = loading.collect();
+    let any = config.any.as_ref().map(|dir| (dir, start("mt-any", dir)));
     let mut translators: Vec<(_, Arc<dyn Translator>)> = Vec::new();
-    for (pair, (model, ready)) in loading {
+    for (pair, dir, (model, ready)) in loading {
         ready.await.map_err(|_| ModelError::Stopped)??;
+        metrics.loaded(dir, &device, &compute);
         tracing::info!(%pair, device = %config.engine.device, compute = %config.engine.compute, "translation model ready");
         translators.push((pair.clone(), Arc::new(Engine(model))));
     }
     let routes: Routes = translators.into_iter().collect();
-    let Some((model, ready)) = any else { return Ok(routes) };
+    let Some((dir, (model, ready))) = any else { return Ok(routes) };
     ready.await.map_err(|_| ModelError::Stopped)??;
+    metrics.loaded(dir, &device, &compute);
     tracing::info!(device = %config.engine.device, compute = %config.engine.compute, "model of many languages ready");
     Ok(routes.with_any(Some(Arc::new(Engine(model)))))
 }

@@ -12,6 +12,7 @@ use shared::{
     bus::{Bus, Delivery, Effects, Finished},
     consumer::{self, DeadLetter, JobError, JobHandler, Outcome},
     jobs::{self, JobKind, TranslationJob, TranslationState, revision_key, translation_key},
+    telemetry::job::{follow, step},
     wire::GapReason,
 };
 
@@ -60,7 +61,8 @@ impl JobHandler for TranslationHandler {
     }
 
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, JobError> {
-        let job: TranslationJob = jobs::decode(&delivery.payload)?;
+        let mut job: TranslationJob = jobs::decode(&delivery.payload)?;
+        follow(&mut job.trace_parent);
         let Some(route) = self.routes.find(&job.source, &job.target) else {
             return self.no_route(delivery, &job).await;
         };
@@ -74,8 +76,8 @@ impl JobHandler for TranslationHandler {
             if state.as_ref().is_some_and(|state| state.revision >= job.revision) {
                 return self.supersede(delivery).await;
             }
-            let translated = self.translate(&job, &state.unwrap_or_default(), &route).await?;
-            match self.bus.finish(delivery, of_translation(&job, translated, read)?).await? {
+            let translated = step("inference", self.translate(&job, &state.unwrap_or_default(), &route)).await?;
+            match step("publish", self.bus.finish(delivery, of_translation(&job, translated, read)?)).await? {
                 Finished::Done => return Ok(Outcome::Done),
                 Finished::LeaseLost => return Ok(Outcome::LeaseLost),
                 Finished::GuardFailed => (),
@@ -86,7 +88,10 @@ impl JobHandler for TranslationHandler {
 
     async fn give_up(&self, delivery: &Delivery, reason: &str) -> Result<Outcome, JobError> {
         let effects = match jobs::decode::<TranslationJob>(&delivery.payload) {
-            Ok(job) => of_dead_letter(delivery, &job, reason)?,
+            Ok(mut job) => {
+                follow(&mut job.trace_parent);
+                of_dead_letter(delivery, &job, reason)?
+            }
             // Not a job, so there is nobody to tell but the operator.
             Err(_) => Effects { publish: vec![DeadLetter::publish(delivery, reason, None)?], ..Effects::default() },
         };
@@ -140,7 +145,7 @@ impl TranslationHandler {
     }
 
     async fn finish(&self, delivery: &Delivery, effects: Effects, outcome: Outcome) -> Result<Outcome, JobError> {
-        match self.bus.finish(delivery, effects).await? {
+        match step("publish", self.bus.finish(delivery, effects)).await? {
             Finished::LeaseLost => Ok(Outcome::LeaseLost),
             Finished::Done | Finished::GuardFailed => Ok(outcome),
         }

@@ -43,7 +43,7 @@ impl TranslationWorker {
             max_in_flight: config.max_batch * 2,
             drain: config.drain,
             health,
-            metrics: ConsumerMetrics::register(registry, TRANSLATION_JOBS)?,
+            metrics: ConsumerMetrics::register(registry, TRANSLATION_JOBS, MT_GROUP)?,
         };
         Ok(Self { consumer, handler: Arc::new(handler) })
     }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
-use crate::workspace::{on_path, run, say};
+use crate::workspace::{is_root, on_path, run, say};
 
 /// Something the tests start or build with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,20 @@ pub(crate) const DESK: [Tool; 12] = [
 /// The page's tests in a real browser.
 pub(crate) const CHROMIUM: Tool =
     Tool { program: "chromium", packages: &["chromium", "fonts-noto-core", "fonts-noto-cjk"] };
+/// Tries the rules on made-up figures. Debian has it in the package of the server, which nothing here starts.
+pub(crate) const PROMTOOL: Tool = Tool { program: "promtool", packages: &["prometheus"] };
+/// What the scripts of infra/backup start, beside Redis and PostgreSQL, and what knows units.
+pub(crate) const BACKUP: [Tool; 4] = [
+    Tool { program: "sqlite3", packages: &["sqlite3"] },
+    Tool { program: "redis-check-aof", packages: &["redis-tools"] },
+    Tool { program: "pg_dump", packages: &["postgresql-client"] },
+    Tool { program: "systemd-analyze", packages: &["systemd"] },
+];
+/// Runs what checks infra/: metrics against the code, and the manifests.
+pub(crate) const PYTHON: [Tool; 2] = [
+    Tool { program: "python3", packages: &["python3"] },
+    Tool { program: "/usr/lib/python3/dist-packages/yaml/__init__.py", packages: &["python3-yaml"] },
+];
 /// Speak for the training smoke test; voices also need their data and the library.
 pub(crate) const VOICES: [Tool; 2] =
     [Tool { program: "espeak-ng", packages: &["espeak-ng"] }, Tool { program: "flite", packages: &["flite"] }];
@@ -136,7 +150,7 @@ pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
 
 /// Debian starts a server with these packages, and calls its service as the package. The tests want none on a fixed port,
 /// and nobody asked for it.
-const SERVICES: [&str; 2] = ["redis-server", "postgresql"];
+const SERVICES: [&str; 3] = ["redis-server", "postgresql", "prometheus"];
 
 fn stop_service(service: &str) {
     let Some(root) = root_prefix() else { return };
@@ -150,9 +164,8 @@ fn stop_service(service: &str) {
 
 /// What makes a command run as root: nothing for root, else sudo when it asks for no password.
 fn root_prefix() -> Option<&'static [&'static str]> {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
     let sudo = || Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
-    if is_root {
+    if is_root() {
         Some(&[])
     } else if sudo() {
         Some(&["sudo", "-n"])

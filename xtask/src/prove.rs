@@ -7,6 +7,7 @@
 //! - `streaming`: how the promises of `prove streaming` are measured
 //! - `front_door`: how the promises of `prove front-door` are measured
 //! - `clients`: how the promises of `prove clients` are measured
+//! - `operators`: how the promises of `prove operators` are measured
 //! - `test_run`: figures that tests print
 //! - `pipeline`: how the promises of `prove pipeline` are measured; `demo`, `memory`, `idle_sessions`: its instruments
 
@@ -18,6 +19,7 @@ mod front_door;
 mod goals;
 mod idle_sessions;
 mod memory;
+mod operators;
 mod pipeline;
 mod streaming;
 mod test_run;
@@ -47,6 +49,9 @@ pub(crate) struct Arguments {
     /// Leave out the build for NVIDIA GPUs, which takes long; it then counts as not proven
     #[arg(long)]
     skip_cuda: bool,
+    /// Leave out what starts containers, which takes long and wants root; it then counts as not proven
+    #[arg(long)]
+    skip_compose: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,6 +66,8 @@ enum Name {
     FrontDoor,
     /// The desktop client and the page: what a person touches
     Clients,
+    /// One command up, scale by a number, see everything
+    Operators,
 }
 
 impl Name {
@@ -71,6 +78,7 @@ impl Name {
             Self::Streaming => "streaming",
             Self::FrontDoor => "front-door",
             Self::Clients => "clients",
+            Self::Operators => "operators",
         }
     }
 
@@ -81,6 +89,7 @@ impl Name {
             Self::Streaming => streaming::checks(),
             Self::FrontDoor => front_door::checks(),
             Self::Clients => clients::checks(),
+            Self::Operators => operators::checks(),
         }
     }
 }

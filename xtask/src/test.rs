@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::{Context as _, bail};
 
 use crate::{
-    host::{self, CHROMIUM, COMPILER, DESK, DESKTOP, NODE, NPM, POSTGRES, REDIS},
+    host::{self, BACKUP, CHROMIUM, COMPILER, DESK, DESKTOP, NODE, NPM, POSTGRES, PROMTOOL, PYTHON, REDIS},
     training::{self, Plan},
     workspace::{Workspace, is_set, run, say},
 };
@@ -58,6 +58,9 @@ pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
         (&[NODE, NPM], "of sign-in at a provider and of the page"),
         (&[CHROMIUM], "of the page in a browser"),
         (&DESK, "of the desktop client"),
+        (&BACKUP, "of backups and units"),
+        (&PYTHON, "of rules, dashboards and manifests"),
+        (&[PROMTOOL], "of rules on made-up figures"),
     ] {
         if let Err(error) = host::ensure(tools) {
             say(&format!("the tests {tests} will be SKIPPED, or fail with CI=true: {error:#}"));

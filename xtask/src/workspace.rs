@@ -81,3 +81,8 @@ pub(crate) fn on_path(program: &str) -> bool {
 pub(crate) fn is_set(key: &str, value: &str) -> bool {
     env::var_os(key).is_some_and(|found| found == value)
 }
+
+/// Whether this runs as root.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+}

@@ -66,7 +66,16 @@ fn opening(local: Arc<Local>) -> Opening {
         let (url, credential) = local.way_in("").await.unwrap();
         let audio = AudioFormat { encoding: Encoding::PcmS16le, sample_rate: 16_000, channels: 1 };
         let (source, targets) = ("en".parse().unwrap(), vec!["es".parse().unwrap()]);
-        let start = Start { audio, source, targets, partials: true, words: false, glossary: vec![], resume: None };
+        let start = Start {
+            audio,
+            source,
+            targets,
+            partials: true,
+            words: false,
+            glossary: vec![],
+            resume: None,
+            trace_parent: None,
+        };
         Ok(Session { url, credential, start })
     })
 }
@@ -229,8 +238,16 @@ async fn no_device_and_no_gateway_are_told_apart() {
     let nowhere: Opening = Box::pin(async move {
         let audio = AudioFormat { encoding: Encoding::PcmS16le, sample_rate: 16_000, channels: 1 };
         let source = "en".parse().unwrap();
-        let start =
-            Start { audio, source, targets: vec![], partials: true, words: false, glossary: vec![], resume: None };
+        let start = Start {
+            audio,
+            source,
+            targets: vec![],
+            partials: true,
+            words: false,
+            glossary: vec![],
+            resume: None,
+            trace_parent: None,
+        };
         Ok(Session { url: format!("ws://127.0.0.1:{port}/v1/stream"), credential: Credential::None, start })
     });
     let ((tell, tells), mut all) = (page(), Vec::new());

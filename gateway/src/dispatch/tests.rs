@@ -363,3 +363,93 @@ fn what_was_said_before_is_forgotten_where_the_model_lost_its_way() {
     d.appended(UtteranceId(3), entry(1), 1000);
     assert_eq!(d.due(Instant::now())[0].context, "");
 }
+
+fn stages(d: &mut Dispatch) -> Vec<(Stage, Since)> {
+    d.take_tally().shown.into_iter().map(|shown| (shown.stage, shown.since)).collect()
+}
+
+#[test]
+fn a_final_has_waited_since_it_was_asked_for_itself_and_one_that_is_overtaken_not_at_all() {
+    let (mut d, start) = (dispatch(&["es"]), Instant::now());
+    let at = |seconds| start + Duration::from_secs(seconds);
+    for (id, seconds) in [(1, 1), (2, 5)] {
+        d.opened(UtteranceId(id), 0);
+        d.appended(UtteranceId(id), entry(1), 1000);
+        d.ended(UtteranceId(id), 1000, false);
+        assert_eq!(d.due(at(seconds)).len(), 1);
+    }
+    d.take_tally();
+    receive(&mut d, caption(2, 1, "the second is early", "", true));
+    assert_eq!(stages(&mut d), [], "it is held behind the first");
+    receive(&mut d, caption(1, 7, "of a revision nobody asked for", "", true));
+    assert_eq!(stages(&mut d), [], "what is not let out has no time");
+    receive(&mut d, caption(1, 1, "the first", "", true));
+    let first = (Stage::First, Since::Audio(0));
+    let expected = [first, (Stage::Final, Since::Moment(at(1))), first, (Stage::Final, Since::Moment(at(5)))];
+    assert_eq!(stages(&mut d), expected, "each since its own question, not since the oldest of the session");
+    receive(&mut d, caption(1, 1, "the first", "", true));
+    assert_eq!(stages(&mut d), [], "exactly once");
+    receive(&mut d, translation(1, 1, "es", true));
+    assert_eq!(stages(&mut d), [(Stage::TranslationFinal, Since::Moment(at(1)))]);
+    let gap = SessionEvent::Gap {
+        utterance: UtteranceId(2),
+        revision: Revision(1),
+        was_final: true,
+        target: Some(language("es")),
+        from_ms: 0,
+        to_ms: 1000,
+        reason: GapReason::Failed,
+    };
+    assert_eq!(receive(&mut d, gap).len(), 1);
+    assert_eq!(stages(&mut d), [], "a gap is no final");
+}
+
+#[test]
+fn first_words_count_once_and_committed_ones_since_the_audio_they_were_heard_in() {
+    let (mut d, now) = (dispatch(&[]), Instant::now());
+    d.opened(UtteranceId(1), 500);
+    let mut partial = |end_ms, text: (&str, &str), located| {
+        d.appended(UtteranceId(1), entry(end_ms), end_ms);
+        let revision = d.due(now).pop().unwrap().revision.0;
+        let SessionEvent::Caption { caption, .. } = caption(1, revision, text.0, text.1, false) else { unreachable!() };
+        let event = SessionEvent::Caption { caption, hidden: String::new(), committed_end_ms: located, reset: false };
+        receive(&mut d, event);
+        stages(&mut d)
+    };
+    assert_eq!(partial(1200, ("", ""), None), [], "nothing was understood yet");
+    assert_eq!(partial(1600, ("", "good morn"), None), [(Stage::First, Since::Audio(500))]);
+    assert_eq!(partial(2000, ("good", "morning"), None), [(Stage::Committed, Since::Audio(1600))]);
+    assert_eq!(partial(2400, ("good", "morning to"), None), []);
+    assert_eq!(partial(2800, ("good morning", "to all"), Some(1900)), [(Stage::Committed, Since::Audio(1900))]);
+}
+
+#[test]
+fn decodes_that_were_dropped_are_told_apart() {
+    let (mut d, now) = (dispatch(&[]), Instant::now());
+    d.opened(UtteranceId(1), 0);
+    d.appended(UtteranceId(1), entry(1), 900);
+    d.due(now);
+    d.appended(UtteranceId(1), entry(2), 2100);
+    d.due(now);
+    let tally = d.take_tally();
+    assert_eq!((tally.partials, tally.coalesced), (1, 0), "the first is still out");
+    d.due(now + PARTIAL_TIMEOUT);
+    let tally = d.take_tally();
+    let figures = (tally.partials, tally.given_up, tally.coalesced, tally.overtaken);
+    assert_eq!(figures, (1, 1, 3, 0), "one decode for four steps of new audio");
+    d.ended(UtteranceId(1), 2100, false);
+    d.due(now + PARTIAL_TIMEOUT);
+    let tally = d.take_tally();
+    assert_eq!((tally.finals, tally.overtaken, tally.given_up), (1, 1, 0));
+}
+
+#[test]
+fn nobody_knows_how_long_what_another_gateway_began_has_waited() {
+    let mut d = dispatch(&[]);
+    speak(&mut d, 1);
+    let memory = serde_json::from_value(serde_json::to_value(d.memory()).unwrap()).unwrap();
+    let (session, conditions, settings) = (d.session, d.conditions, d.settings.clone());
+    let mut resumed = Dispatch::resumed(session, conditions, settings, memory, Instant::now());
+    assert_eq!(receive(&mut resumed, caption(1, 1, "the whole", "", true)).len(), 1);
+    assert_eq!(stages(&mut resumed), []);
+}

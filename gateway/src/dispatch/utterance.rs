@@ -74,6 +74,15 @@ pub(super) struct Utterance {
     pub(super) asked_kind: JobKind,
     #[serde(skip)]
     pub(super) asked_at: Option<Instant>,
+    /// When its final was asked for, here.
+    #[serde(skip)]
+    pub(super) final_at: Option<Instant>,
+    /// End of the audio of the newest decode that was answered, here.
+    #[serde(skip)]
+    pub(super) heard_to_ms: Option<u64>,
+    /// Whether words of it were shown; of one that another gateway began, nobody knows when.
+    #[serde(skip, default = "yes")]
+    pub(super) voiced: bool,
     pub(super) asked_end_ms: u64,
     pub(super) committed: String,
     pub(super) tail: String,
@@ -104,6 +113,10 @@ pub(super) struct TargetLane {
     pub(super) lane: Lane,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Utterance {
     pub(super) fn new(settings: &Settings, start_ms: u64) -> Self {
         let lane = |target: &Language| TargetLane {
@@ -125,6 +138,9 @@ impl Utterance {
             asked: Revision(0),
             asked_kind: JobKind::Partial,
             asked_at: None,
+            final_at: None,
+            heard_to_ms: None,
+            voiced: false,
             asked_end_ms: start_ms,
             committed: String::new(),
             tail: String::new(),
@@ -154,6 +170,7 @@ impl Utterance {
         self.asked = self.asked.next();
         self.asked_kind = kind;
         self.asked_at = Some(now);
+        self.final_at = (kind == JobKind::Final).then_some(now);
         self.asked_end_ms = self.end_ms;
         let conditions = asking.conditions;
         let long = self.end_ms.saturating_sub(self.start_ms) >= conditions.locate_after_ms();

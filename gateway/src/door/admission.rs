@@ -58,24 +58,33 @@ impl Admission {
         Err(TurnedAway::new(ErrorCode::Overloaded, "queue", message).after(after))
     }
 
-    /// Looks at the queues once. While the bus is away the last look counts for nothing: nobody can tell.
-    pub async fn sample(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics) {
+    /// Looks at the queues once; whether the bus answered. While it is away the last look counts for nothing: nobody can
+    /// tell.
+    pub async fn sample(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics) -> bool {
         let mut depths = [Depth::default(); 2];
-        for (depth, (stream, group)) in depths.iter_mut().zip(QUEUES) {
-            if let Ok(Ok(found)) = timeout(BUS_PATIENCE, bus.depth(stream, group)).await {
-                *depth = found;
-            }
-            metrics.set_queue(stream, *depth);
+        let mut answered = true;
+        for (depth, queue) in depths.iter_mut().zip(QUEUES) {
+            let found = timeout(BUS_PATIENCE, bus.depth(queue.0, queue.1)).await.ok().and_then(Result::ok);
+            answered &= found.is_some();
+            metrics.set_queue(queue, found);
+            *depth = found.unwrap_or_default();
         }
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = depths;
+        answered
     }
 
-    /// Looks at the queues every second until `stop`.
-    pub async fn watch(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics, stop: &CancellationToken) {
+    /// Looks at the queues every second until `stop`, and tells `seen` whether the bus answered.
+    pub async fn watch(
+        &self,
+        bus: &Arc<dyn Bus>,
+        metrics: &DoorMetrics,
+        stop: &CancellationToken,
+        seen: impl Fn(bool) + Send,
+    ) {
         let mut tick = interval(SAMPLE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            self.sample(bus, metrics).await;
+            seen(self.sample(bus, metrics).await);
         }
     }
 }

@@ -119,7 +119,7 @@ impl Guest {
         let session = session.to_string();
         watched.revoked.get_mut().session(&session);
         watched.door.limits.hold(&mut watched.held, &session).await.inspect_err(|away| {
-            watched.door.metrics.count_expelled(away.code.as_str());
+            watched.door.metrics.count_expelled(away.code);
         })?;
         let (subject, address) = (self.who.subject.clone(), watched.address.clone());
         let live = LiveSession { session, subject, since: now(), gateway: String::new(), address, audio_ms: 0 };
@@ -137,7 +137,7 @@ impl Guest {
                 (ErrorCode::AuthError, "this sign-in was ended; sign in again")
             }
         };
-        watched.door.metrics.count_expelled(code.as_str());
+        watched.door.metrics.count_expelled(code);
         Expelled { code, message: message.to_owned() }
     }
 
@@ -216,7 +216,7 @@ impl Guest {
             watched.door.live.tell(live).await;
         }
         if quota.is_some_and(|quota| used >= quota) {
-            watched.door.metrics.count_expelled(ErrorCode::QuotaExceeded.as_str());
+            watched.door.metrics.count_expelled(ErrorCode::QuotaExceeded);
             return Err(quota_exceeded().into());
         }
         Ok(())

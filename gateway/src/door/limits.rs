@@ -224,9 +224,15 @@ impl Limits {
                 true
             }
         };
-        self.metrics.set_local(away);
-        *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = away.then(|| Instant::now() + LEAVE_ALONE);
+        self.seen(!away);
         Ok(answer.ok().and_then(Result::ok))
+    }
+
+    /// Whether the bus answered just now, whoever asked it: if so, it is asked for limits again.
+    pub(super) fn seen(&self, answered: bool) {
+        self.metrics.set_local(!answered);
+        let leave_alone = (!answered).then(|| Instant::now() + LEAVE_ALONE);
+        *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = leave_alone;
     }
 }
 

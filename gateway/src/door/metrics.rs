@@ -1,7 +1,36 @@
-//! What the door counts. Labels are closed sets: no person, no address, no token.
+//! What the door counts. Labels are closed sets: no person, no address, no token; every series is there from the start.
 
-use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
-use shared::{bus::Depth, health::add};
+use axum::http::StatusCode;
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use shared::{bus::Depth, health::add, wire::ErrorCode};
+
+/// Why somebody is turned away: all values of the label `reason`.
+pub(crate) const REASONS: [&str; 16] = [
+    // Limits of theirs.
+    "address_rate",
+    "subject_rate",
+    "auth_rate",
+    "sessions",
+    "quota",
+    // Ours.
+    "queue",
+    "full",
+    "unavailable",
+    // What they sent.
+    "auth",
+    "scope",
+    "origin",
+    "host",
+    "token_in_url",
+    "no_sign_in",
+    "handshake",
+    "admin",
+];
+/// What a reason that stands not above is counted as: a fault of ours, and no new series.
+const OTHER: &str = "other";
+/// What becomes of a sign-in: all values of the label `outcome`.
+const OUTCOMES: [&str; 4] = ["signed_in", "refused", "unavailable", "failed"];
+const EVENTS: [&str; 2] = ["issued", "used"];
 
 /// Handles of the door's metrics; clones share them.
 #[derive(Debug, Clone)]
@@ -9,9 +38,18 @@ pub struct DoorMetrics {
     refused: IntCounterVec,
     expelled: IntCounterVec,
     tickets: IntCounterVec,
-    waiting: GaugeVec,
-    depth: IntGaugeVec,
+    sign_ins: [IntCounter; OUTCOMES.len()],
+    queue: QueueGauges,
     local: IntGauge,
+}
+
+/// How much waits in each queue. While nobody can tell, its series are absent.
+#[derive(Debug, Clone)]
+struct QueueGauges {
+    waiting_seconds: GaugeVec,
+    waiting_jobs: GaugeVec,
+    pending_jobs: GaugeVec,
+    oldest_seconds: GaugeVec,
 }
 
 impl DoorMetrics {
@@ -23,41 +61,126 @@ impl DoorMetrics {
         let counter = |name: &str, help: &str, label: &str| {
             IntCounterVec::new(Opts::new(name, help), &[label]).and_then(|metric| add(registry, metric))
         };
-        let seconds = Opts::new("gateway_queue_waiting_seconds", "Age of the oldest job that no worker has taken");
-        let depth = Opts::new("gateway_queue_waiting_jobs", "Jobs that no worker has taken");
         let local =
             IntGauge::new("gateway_limits_local", "1 while the bus is away and each gateway limits on its own")?;
-        Ok(Self {
+        let sign_ins = counter("gateway_sign_ins_total", "Sign-ins that came to an end", "outcome")?;
+        let metrics = Self {
             refused: counter("gateway_refused_total", "Requests refused at the door", "reason")?,
             expelled: counter("gateway_expelled_total", "Sessions ended by the door", "code")?,
             tickets: counter("gateway_tickets_total", "Tickets of pages", "event")?,
-            waiting: add(registry, GaugeVec::new(seconds, &["stream"])?)?,
-            depth: add(registry, IntGaugeVec::new(depth, &["stream"])?)?,
+            sign_ins: OUTCOMES.map(|outcome| sign_ins.with_label_values(&[outcome])),
+            queue: QueueGauges::register(registry)?,
             local: add(registry, local)?,
-        })
+        };
+        let exist = |family: &IntCounterVec, value: &str| drop(family.with_label_values(&[value]));
+        REASONS.iter().chain([&OTHER]).for_each(|reason| exist(&metrics.refused, reason));
+        ErrorCode::ALL.iter().for_each(|code| exist(&metrics.expelled, code.as_str()));
+        EVENTS.iter().for_each(|event| exist(&metrics.tickets, event));
+        Ok(metrics)
     }
 
     /// Counts somebody who was turned away.
     pub(crate) fn count_refused(&self, reason: &str) {
-        self.refused.with_label_values(&[reason]).inc();
+        let known = REASONS.contains(&reason);
+        debug_assert!(known, "`{reason}` is none of the reasons that are counted");
+        self.refused.with_label_values(&[if known { reason } else { OTHER }]).inc();
     }
 
     /// Counts a session that had to end.
-    pub(crate) fn count_expelled(&self, code: &str) {
-        self.expelled.with_label_values(&[code]).inc();
+    pub(crate) fn count_expelled(&self, code: ErrorCode) {
+        self.expelled.with_label_values(&[code.as_str()]).inc();
     }
 
     /// Counts a ticket that was `issued` or `used`.
     pub(crate) fn count_ticket(&self, event: &str) {
+        debug_assert!(EVENTS.contains(&event), "`{event}` is no event of a ticket");
         self.tickets.with_label_values(&[event]).inc();
     }
 
-    pub(super) fn set_queue(&self, stream: &str, depth: Depth) {
-        self.waiting.with_label_values(&[stream]).set(depth.waiting.as_secs_f64());
-        self.depth.with_label_values(&[stream]).set(i64::try_from(depth.lag).unwrap_or(i64::MAX));
+    /// Counts a sign-in by what its end was answered with. Where nobody can sign in there is none.
+    pub(crate) fn count_sign_in(&self, status: StatusCode) {
+        let [signed_in, refused, unavailable, failed] = &self.sign_ins;
+        match status {
+            StatusCode::NOT_FOUND => {}
+            StatusCode::SERVICE_UNAVAILABLE => unavailable.inc(),
+            status if status.is_server_error() => failed.inc(),
+            status if status.is_client_error() => refused.inc(),
+            _ => signed_in.inc(),
+        }
+    }
+
+    /// What a queue is like; `None` while nobody can tell.
+    pub(super) fn set_queue(&self, (stream, group): (&str, &str), depth: Option<Depth>) {
+        let QueueGauges { waiting_seconds, waiting_jobs, pending_jobs, oldest_seconds } = &self.queue;
+        let set = |gauge: &GaugeVec, value: Option<f64>| match value {
+            Some(value) => gauge.with_label_values(&[stream, group]).set(value),
+            // It may be absent already.
+            None => drop(gauge.remove_label_values(&[stream, group])),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "queues are not that long")]
+        let count = |jobs: u64| jobs as f64;
+        set(waiting_seconds, depth.map(|depth| depth.waiting.as_secs_f64()));
+        set(waiting_jobs, depth.map(|depth| count(depth.lag)));
+        set(pending_jobs, depth.map(|depth| count(depth.pending)));
+        set(oldest_seconds, depth.map(|depth| depth.oldest_age.as_secs_f64()));
     }
 
     pub(super) fn set_local(&self, local: bool) {
         self.local.set(i64::from(local));
+    }
+}
+
+impl QueueGauges {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| {
+            GaugeVec::new(Opts::new(name, help), &["stream", "group"]).and_then(|metric| add(registry, metric))
+        };
+        Ok(Self {
+            waiting_seconds: gauge("gateway_queue_waiting_seconds", "Age of the oldest job that no worker has taken")?,
+            waiting_jobs: gauge("gateway_queue_waiting_jobs", "Jobs that no worker has taken")?,
+            pending_jobs: gauge("gateway_queue_pending_jobs", "Jobs in the hands of workers")?,
+            oldest_seconds: gauge("gateway_queue_oldest_seconds", "Age of the oldest job that is not finished")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::TextEncoder;
+
+    use super::*;
+
+    #[test]
+    fn every_series_is_there_from_the_start_and_a_queue_only_while_it_can_be_seen() {
+        let registry = Registry::new();
+        let metrics = DoorMetrics::new(&registry).unwrap();
+        let told = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        for reason in REASONS {
+            assert!(told().contains(&format!("gateway_refused_total{{reason=\"{reason}\"}} 0\n")));
+        }
+        assert!(told().contains("gateway_expelled_total{code=\"auth_error\"} 0\n"));
+        assert!(!told().contains("gateway_queue"));
+        metrics.set_queue(("audio_jobs", "stt"), Some(Depth { lag: 2, pending: 3, ..Depth::default() }));
+        for (name, value) in [("waiting_seconds", 0), ("waiting_jobs", 2), ("pending_jobs", 3), ("oldest_seconds", 0)] {
+            let line = format!("gateway_queue_{name}{{group=\"stt\",stream=\"audio_jobs\"}} {value}\n");
+            assert!(told().contains(&line), "{line}{}", told());
+        }
+        metrics.set_queue(("audio_jobs", "stt"), None);
+        metrics.set_queue(("audio_jobs", "stt"), None);
+        assert!(!told().contains("gateway_queue"));
+    }
+
+    #[test]
+    fn a_sign_in_counts_by_its_answer() {
+        let registry = Registry::new();
+        let metrics = DoorMetrics::new(&registry).unwrap();
+        for status in [200, 303, 401, 403, 404, 500, 503] {
+            metrics.count_sign_in(StatusCode::from_u16(status).unwrap());
+        }
+        let told = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        for (outcome, count) in [("signed_in", 2), ("refused", 2), ("failed", 1), ("unavailable", 1)] {
+            let line = format!("gateway_sign_ins_total{{outcome=\"{outcome}\"}} {count}\n");
+            assert!(told.contains(&line), "{line}{told}");
+        }
     }
 }

@@ -82,8 +82,14 @@ async fn answer(hygiene: &Hygiene, address: ClientAddress, request: Request, nex
         hygiene.door.metrics().count_refused(away.reason);
         return away.into_response();
     }
+    let ends_sign_in = ["/auth/finish", "/auth/callback"].contains(&path);
     match timeout(ANSWER_WITHIN, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => {
+            if ends_sign_in {
+                hygiene.door.metrics().count_sign_in(response.status());
+            }
+            response
+        }
         Err(_) => simple(ErrorCode::Timeout, "the answer took too long; try again").into_response(),
     }
 }

@@ -97,9 +97,10 @@ impl Gateway {
             }
             _ => None,
         };
+        let metrics = Arc::new(Metrics::new(registry)?);
         let context = Context {
-            mailbox: Mailbox::new(Arc::clone(&bus), &name),
-            metrics: Metrics::new(registry)?,
+            mailbox: Mailbox::new(Arc::clone(&bus), &name, Arc::clone(&metrics)),
+            metrics,
             config: Arc::new(config),
             bus,
         };

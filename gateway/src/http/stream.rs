@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use shared::wire::{ErrorCode, SUBPROTOCOL};
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, field::Empty};
 
 use super::{AppState, address::ClientAddress, openapi::RefusalBody, paths};
 use crate::{
@@ -61,9 +61,10 @@ pub(super) async fn open(
         .max_message_size(LIBRARY_MAX_BYTES)
         .max_frame_size(LIBRARY_MAX_BYTES);
     let (context, shutdown, sessions) = (state.context, state.shutdown, state.sessions);
-    // The id of the request stands in every line that the session writes.
-    let span = Span::current();
+    let trace = headers.get("traceparent").and_then(|parent| parent.to_str().ok()?.parse().ok());
+    // The ids of the request and, once it has one, of the session stand in every line that the session writes.
+    let span = tracing::error_span!("session", session = Empty);
     upgrade.on_upgrade(move |socket| {
-        sessions.track_future(session::serve(socket, guest, context, shutdown).instrument(span))
+        sessions.track_future(session::serve(socket, guest, trace, context, shutdown).instrument(span))
     })
 }

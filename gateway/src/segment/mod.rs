@@ -21,3 +21,6 @@ mod webrtc;
 pub use detector::{DetectorKind, SpeechDetector, UnknownDetector};
 pub use resample::{ResampleError, Resampler};
 pub use segmenter::{Cut, EndReason, Segmenter, SegmenterConfig};
+
+/// Audio before the first speech that belongs to an utterance, where nothing else is said.
+pub const PRE_ROLL: std::time::Duration = std::time::Duration::from_millis(300);

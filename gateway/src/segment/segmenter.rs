@@ -14,7 +14,7 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use shared::{audio::duration_to_samples, ids::UtteranceId};
 
-use super::{SpeechDetector, certainty::Frames, onset::Onset, quiet::quietest_point};
+use super::{PRE_ROLL, SpeechDetector, certainty::Frames, onset::Onset, quiet::quietest_point};
 
 /// Audio after the last speech that still belongs to an utterance (300 ms): word ends fade below what a detector hears.
 const TRAILING_SAMPLES: u64 = 4_800;
@@ -51,7 +51,7 @@ pub struct SegmenterConfig {
 impl Default for SegmenterConfig {
     fn default() -> Self {
         Self {
-            pre_roll: Duration::from_millis(300),
+            pre_roll: PRE_ROLL,
             silence_threshold: Duration::from_millis(600),
             max_utterance: Duration::from_secs(20),
             min_speech: Duration::from_millis(96),

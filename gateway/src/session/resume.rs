@@ -1,6 +1,6 @@
 //! A session begins, or goes on where another socket, perhaps of another gateway, left it.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use shared::{
@@ -8,20 +8,29 @@ use shared::{
     bus::{Effects, Entry, EntryId, Guard, Publish, StateWrite},
     ids::{SessionId, UtteranceId},
     jobs::{self, SESSION_TTL, SessionEvent},
-    wire::{AudioFormat, ErrorCode, Event, Limits, MAX_MESSAGE_BYTES, MAX_TARGETS, Resume, ServerMessage, Start},
+    wire::{
+        AudioFormat, ClientMessage, ErrorCode, Event, Limits, MAX_MESSAGE_BYTES, MAX_TARGETS, Resume, ServerMessage,
+        Start,
+    },
 };
+use tokio::time::timeout;
 
 use super::{
     Context, Session,
+    arrivals::Arrivals,
     audio::{Audio, Beginning},
-    end::{End, check_glossary, check_targets, distinct, replaced, unavailable},
+    end::{End, bad_order, check_glossary, check_targets, distinct, parse, replaced, too_large, unavailable},
     state::{Founding, Progress, ResumeToken, State},
+    trace::{self, Traces},
 };
 use crate::{
     dispatch::{Conditions, Dispatch, Settings, millis},
     door::Guest,
+    socket::{self, Inbound},
 };
 
+/// A client that sends no `start` for so long is cut off.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// The last entry there can be.
 const LAST: EntryId = EntryId { ms: u64::MAX, seq: u64::MAX };
 /// Entries read at once.
@@ -30,6 +39,27 @@ const PAGE: usize = 256;
 const ATTEMPTS: usize = 5;
 /// Utterances whose audio may be there although nobody wrote down that they were opened: as many as one frame can hold.
 const ORPHANS: u32 = 16;
+
+/// The first message of a client.
+pub(super) async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, End> {
+    let first = async {
+        loop {
+            match frames.next().await {
+                Inbound::Text(text) => return parse(&text),
+                Inbound::Pong => {}
+                Inbound::Gone | Inbound::Closed => return Err(End::Gone),
+                Inbound::TooLarge(size) => return Err(too_large(size)),
+                Inbound::Audio(_) => return Err(bad_order("audio came before `start`; send `start` as text first")),
+            }
+        }
+    };
+    match timeout(START_TIMEOUT, first).await {
+        Ok(Ok(ClientMessage::Start(start))) => Ok(start),
+        Ok(Ok(_)) => Err(bad_order("the first message must be `start`")),
+        Ok(Err(end)) => Err(end),
+        Err(_) => Err(bad_order("no `start` came within 10 s; send it right after connecting")),
+    }
+}
 
 fn expired() -> End {
     let message = "this session cannot be resumed: it ended, or its connection broke too long ago; begin a new one";
@@ -44,6 +74,7 @@ struct Parts {
     founding: Founding,
     audio: Audio,
     dispatch: Dispatch,
+    traces: trace::Memory,
     seen: EntryId,
     utterances: u32,
     event: u64,
@@ -79,6 +110,7 @@ impl Session {
             founding,
             audio,
             dispatch,
+            traces: trace::Memory::new(),
             seen: EntryId::START,
             utterances: 0,
             event: 0,
@@ -112,7 +144,7 @@ impl Session {
         }
         let owner = take_over(&context, id).await?;
         // Whoever held it may have written until this moment, and nothing any more.
-        let State { founding, progress, dispatch: memory } = read_state(&context, id).await?;
+        let State { founding, progress, dispatch: memory, traces } = read_state(&context, id).await?;
         let settings = read::<Settings>(&context, &jobs::settings_key(id)).await?.ok_or_else(expired)?;
         let open = match memory.open() {
             None => None,
@@ -144,6 +176,7 @@ impl Session {
             founding,
             audio,
             dispatch,
+            traces,
             seen: progress.seen,
             utterances: progress.utterances,
             // The client may have seen events that nobody had to remember.
@@ -162,11 +195,14 @@ impl Session {
     }
 
     async fn assemble(parts: Parts, mut guest: Guest, context: Context) -> Result<Self, End> {
-        let Parts { id, owner, token, founding, audio, dispatch, seen, utterances, event, stopping } = parts;
+        let Parts { id, owner, token, founding, audio, dispatch, traces, seen, utterances, event, stopping } = parts;
         guest.take_place(id).await.map_err(|expelled| End::Error(expelled.code, expelled.message))?;
         let inbox = context.mailbox.open(id).await.map_err(|e| unavailable(&e))?;
         let now = Instant::now();
+        let traces = Traces::new(id, context.bus.as_ref(), traces);
         Ok(Self {
+            arrivals: Arrivals::from(audio.received_ms()),
+            counted_ms: 0,
             id,
             owner,
             token,
@@ -175,6 +211,7 @@ impl Session {
             context,
             audio,
             dispatch,
+            traces,
             inbox,
             seen,
             event,

@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use shared::{bus::EntryId, ids::SessionId, wire::AudioFormat};
 use subtle::ConstantTimeEq as _;
 
+use super::trace;
 use crate::dispatch::{Memory, MemoryView};
 
 /// What does not change while a session lives.
@@ -45,6 +46,7 @@ pub(super) struct StateView<'a> {
     pub(super) founding: &'a Founding,
     pub(super) progress: Progress,
     pub(super) dispatch: MemoryView<'a>,
+    pub(super) traces: &'a trace::Memory,
 }
 
 /// As it is read back.
@@ -53,6 +55,8 @@ pub(super) struct State {
     pub(super) founding: Founding,
     pub(super) progress: Progress,
     pub(super) dispatch: Memory,
+    #[serde(default)]
+    pub(super) traces: trace::Memory,
 }
 
 /// Lets a client go on with its session: the session's name, and a secret that only the client and the gateway that holds

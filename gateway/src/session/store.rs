@@ -59,14 +59,16 @@ impl Session {
                 Step::Started { utterance, start_ms } => {
                     self.utterances += 1;
                     self.context.metrics.utterances.inc();
+                    self.traces.opened(utterance);
                     self.say(ServerMessage::SpeechStarted { utterance, start_ms });
                     if let Some(shown) = self.dispatch.opened(utterance, start_ms) {
                         self.say(shown);
                     }
                 }
                 Step::Append { utterance, pcm, end_ms, speech_share } => {
-                    self.context.metrics.speech_ms.inc_by(samples_to_ms(pcm.len() as u64 / 2));
+                    self.count_speech(end_ms, samples_to_ms(pcm.len() as u64 / 2));
                     let entry = self.append(&jobs::audio_stream(self.id, utterance), pcm).await?;
+                    self.traces.appended(utterance);
                     self.dispatch.appended(utterance, entry, end_ms);
                     self.dispatch.judged(utterance, speech_share);
                 }
@@ -81,6 +83,14 @@ impl Session {
         }
         self.torn = false;
         Ok(())
+    }
+
+    /// Counts the stretch of speech that ends at `end_ms`, but for what of it was counted before: behind a split, audio is
+    /// handed out again.
+    fn count_speech(&mut self, end_ms: u64, length_ms: u64) {
+        let from_ms = end_ms.saturating_sub(length_ms).max(self.counted_ms);
+        self.context.metrics.speech_ms.inc_by(end_ms.saturating_sub(from_ms));
+        self.counted_ms = self.counted_ms.max(end_ms);
     }
 
     /// Reads the session's event stream from the newest event seen: what the mailbox may have missed.

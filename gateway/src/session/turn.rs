@@ -22,7 +22,11 @@ use super::{
     state::{Progress, StateView},
     store::Patience,
 };
-use crate::{dispatch::millis, socket::Outbox};
+use crate::{
+    dispatch::{Shown, Since, Stage, Tally, millis},
+    segment::PRE_ROLL,
+    socket::Outbox,
+};
 
 /// Whether a client that did not get this message must get it when it comes back.
 fn must_not_be_missed(message: &ServerMessage) -> bool {
@@ -59,9 +63,6 @@ fn unwritable(error: &serde_json::Error) -> End {
 impl Session {
     /// To be said at the end of this turn.
     pub(super) fn say(&mut self, message: ServerMessage) {
-        if matches!(message, ServerMessage::Gap { .. }) {
-            self.context.metrics.gaps.inc();
-        }
         self.unsaid.push(message);
     }
 
@@ -69,7 +70,8 @@ impl Session {
     pub(super) async fn turn(&mut self, outbox: &Outbox) -> Result<(), End> {
         // What is taken out of memory here and does not reach the bus must not be written down later as if it had.
         self.torn = true;
-        let jobs = self.dispatch.due(Instant::now());
+        let mut jobs = self.dispatch.due(Instant::now());
+        self.traces.asked(&mut jobs);
         let number = |message| {
             self.event += 1;
             Event { event: self.event, message }
@@ -86,15 +88,37 @@ impl Session {
             self.commit(Effects { guard: None, publish, produce, set }).await?;
         }
         self.torn = false;
+        events.iter().for_each(|event| self.context.metrics.count_told(&event.message));
         for event in &events {
             self.keep_text(&event.message);
             outbox.send(event).await?;
+            outbox.once_written(self.traces.said(&event.message)).await?;
         }
+        let tally = self.dispatch.take_tally();
+        self.count(&tally);
         let closed = self.dispatch.take_closed();
+        outbox.once_written(self.traces.closed(&closed)).await?;
         if !closed.is_empty() {
             self.clean(&closed, Vec::new()).await;
         }
         Ok(())
+    }
+
+    /// Counts what the dispatcher did, and how long it took until what it shows was said.
+    fn count(&self, tally: &Tally) {
+        let (metrics, now) = (&self.context.metrics, Instant::now());
+        metrics.count_decodes(tally);
+        for Shown { stage, since } in &tally.shown {
+            let since = match (stage, since) {
+                (_, Since::Moment(then)) => Some(*then),
+                // What is taken along before speech is no part of it.
+                (Stage::First, Since::Audio(from_ms)) => self.arrivals.of(from_ms + millis(PRE_ROLL), now),
+                (_, Since::Audio(to_ms)) => self.arrivals.of(*to_ms, now),
+            };
+            if let Some(since) = since {
+                metrics.stage(*stage).observe(now.duration_since(since).as_secs_f64());
+            }
+        }
     }
 
     /// Final texts go to the database, where the operator wants that.
@@ -135,7 +159,12 @@ impl Session {
             stopping: self.stopping,
             written: millis(written),
         };
-        let view = StateView { founding: &self.founding, progress, dispatch: self.dispatch.memory() };
+        let view = StateView {
+            founding: &self.founding,
+            progress,
+            dispatch: self.dispatch.memory(),
+            traces: self.traces.memory(),
+        };
         let state = jobs::encode(&view).map_err(|e| unwritable(&e))?;
         let write = |key, value| StateWrite { key, value, ttl };
         let mut writes =

@@ -5,6 +5,7 @@
 //! request is alone, under heavy load batches grow by themselves.
 
 mod model;
+mod observation;
 mod work;
 
 use std::fmt;
@@ -15,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::ModelError;
 pub use model::{Answers, Model, Ticket, run_all};
+use observation::Ledger;
+pub use observation::{Observation, Observer, Occasion, unobserved};
 use work::{Job, ModelThread};
 
 /// How much a model takes at once.
@@ -63,10 +66,6 @@ struct Counters {
     micros: AtomicU64,
 }
 
-fn add(counter: &AtomicU64, amount: usize) {
-    counter.fetch_add(amount as u64, Ordering::Relaxed);
-}
-
 /// The way to a model; clones lead to the same one. The thread ends when the last is dropped.
 pub struct ModelHandle<M: Model> {
     jobs: mpsc::Sender<Job<M>>,
@@ -87,11 +86,13 @@ impl<M: Model> fmt::Debug for ModelHandle<M> {
 
 impl<M: Model> ModelHandle<M> {
     /// Starts the thread `name`, which loads the model and warms it up. The receiver hears how that went; requests
-    /// may be submitted before, and are answered with [`ModelError::Stopped`] if it goes wrong.
+    /// may be submitted before, and are answered with [`ModelError::Stopped`] if it goes wrong. `observer` is called on the
+    /// thread for all that happens there; [`unobserved`] where nobody wants to know.
     pub fn spawn(
         name: &str,
         load: impl FnOnce() -> Result<M, ModelError> + Send + 'static,
         limits: BatchLimits,
+        observer: Observer,
     ) -> (Self, oneshot::Receiver<Result<(), ModelError>>) {
         let (jobs, waiting) = mpsc::channel(limits.queue.max(1));
         let (tell, ready) = oneshot::channel();
@@ -100,7 +101,8 @@ impl<M: Model> ModelHandle<M> {
         let work = move || match load().and_then(|mut model| model.warm_up(&limits).map(|()| model)) {
             Ok(model) => {
                 tell.send(Ok(())).ok();
-                ModelThread::new(model, waiting, limits, counters).run();
+                let ledger = Ledger::new(counters, observer);
+                ModelThread::new(model, waiting, limits, ledger).run();
             }
             Err(error) => {
                 tell.send(Err(error)).ok();

@@ -53,6 +53,7 @@ impl Model for Doubler {
 struct Rig {
     handle: ModelHandle<Doubler>,
     seen: blocking::Receiver<Vec<u32>>,
+    observed: blocking::Receiver<Observation>,
     gate: blocking::Sender<()>,
 }
 
@@ -60,13 +61,15 @@ impl Rig {
     async fn new(limits: BatchLimits) -> Self {
         let (tell, seen) = blocking::channel();
         let (gate, wait) = blocking::channel();
+        let (observe, observed) = blocking::channel();
         let (handle, ready) = ModelHandle::spawn(
             "doubler",
             move || Ok(Doubler { seen: tell, gate: wait, under_way: Vec::new() }),
             limits,
+            Arc::new(move |observation| observe.send(observation).unwrap_or_default()),
         );
         ready.await.unwrap().unwrap();
-        Self { handle, seen, gate }
+        Self { handle, seen, observed, gate }
     }
 
     /// Submits from a task; returns once the request waits in the queue or has reached the model.
@@ -107,6 +110,23 @@ async fn what_waits_joins_the_batch_between_steps_up_to_the_limits() {
     let stats = rig.handle.stats();
     assert_eq!((stats.batches, stats.rows, stats.steps, stats.stepped_rows), (4, 6, 4, 9));
     assert_eq!((stats.failed, stats.waiting), (0, 0));
+}
+
+#[tokio::test]
+async fn an_observer_hears_of_every_request_and_every_step() {
+    let rig = Rig::new(LIMITS).await;
+    let first = rig.occupy().await;
+    let (second, left) = (rig.submit(2).await, rig.submit(5).await);
+    left.abort();
+    assert!(left.await.unwrap_err().is_cancelled());
+    (0..3).for_each(|_| rig.gate.send(()).unwrap());
+    assert_eq!((first.await.unwrap().unwrap(), second.await.unwrap().unwrap()), (2, 4));
+    drop(rig.handle);
+    let heard: Vec<_> = rig.observed.iter().map(|seen| (seen.occasion.name(), seen.rows, seen.cost)).collect();
+    let of_one = |cost| [("waited", 1, cost), ("encoded", 1, cost), ("stepped", 1, 0)];
+    let expected = [&of_one(1)[..], &[("answered", 1, 1)], &[("waited", 1, 2), ("abandoned", 1, 5)], &of_one(2)[1..]];
+    let expected = [&expected.concat()[..], &[("stepped", 1, 0), ("answered", 1, 2)]].concat();
+    assert_eq!(heard, expected);
 }
 
 #[tokio::test]
@@ -189,7 +209,7 @@ async fn a_full_queue_makes_the_caller_wait() {
 #[tokio::test]
 async fn a_model_that_does_not_load_says_why_and_refuses_work() {
     let broken = || Err::<Doubler, _>(ModelError::NoWeights { path: "models/x".into() });
-    let (handle, ready) = ModelHandle::spawn("broken", broken, LIMITS);
+    let (handle, ready) = ModelHandle::spawn("broken", broken, LIMITS, unobserved());
     assert!(ready.await.unwrap().unwrap_err().to_string().contains("models/x"));
     assert!(matches!(handle.submit(1).await, Err(ModelError::Stopped)));
 }

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answers, BatchLimits, Counters, Model, Ticket, add};
+use super::observation::{Ledger, Occasion};
+use super::{Answers, BatchLimits, Model, Ticket};
 use crate::error::ModelError;
 
 /// After so many steps at its reduced size a batch may have one more request again.
@@ -17,11 +18,23 @@ const STEPS_TO_GROW: usize = 500;
 pub(super) struct Job<M: Model> {
     request: Arc<M::Request>,
     answer: oneshot::Sender<Result<M::Answer, ModelError>>,
+    submitted: Instant,
+    /// When it was first taken in.
+    taken: Option<Instant>,
 }
 
 impl<M: Model> Job<M> {
     pub(super) fn new(request: M::Request, answer: oneshot::Sender<Result<M::Answer, ModelError>>) -> Self {
-        Self { request: Arc::new(request), answer }
+        Self { request: Arc::new(request), answer, submitted: Instant::now(), taken: None }
+    }
+
+    fn cost(&self) -> usize {
+        M::cost(&self.request)
+    }
+
+    /// How long it has been under way.
+    fn under_way(&self) -> Duration {
+        self.taken.map(|taken| taken.elapsed()).unwrap_or_default()
     }
 }
 
@@ -29,7 +42,7 @@ pub(super) struct ModelThread<M: Model> {
     model: M,
     waiting: mpsc::Receiver<Job<M>>,
     limits: BatchLimits,
-    counters: Arc<Counters>,
+    ledger: Ledger,
     under_way: HashMap<Ticket, Job<M>>,
     /// To be taken in before what waits: too much for the last time, or thrown out by a failure.
     again: VecDeque<Job<M>>,
@@ -43,13 +56,13 @@ pub(super) struct ModelThread<M: Model> {
 }
 
 impl<M: Model> ModelThread<M> {
-    pub(super) fn new(model: M, waiting: mpsc::Receiver<Job<M>>, limits: BatchLimits, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(model: M, waiting: mpsc::Receiver<Job<M>>, limits: BatchLimits, ledger: Ledger) -> Self {
         let rows = limits.max_rows.max(1);
         Self {
             model,
             waiting,
             limits,
-            counters,
+            ledger,
             under_way: HashMap::new(),
             again: VecDeque::new(),
             next_ticket: 0,
@@ -71,7 +84,7 @@ impl<M: Model> ModelThread<M> {
             let batch = self.collect(first);
             self.admit(batch);
             self.step();
-            add(&self.counters.micros, started.elapsed().as_micros() as usize);
+            self.ledger.worked(started.elapsed());
         }
     }
 
@@ -81,15 +94,19 @@ impl<M: Model> ModelThread<M> {
         let mut batch = Vec::new();
         let mut cost = 0;
         while self.under_way.len() + batch.len() < self.rows {
-            let Some(job) = self.again.pop_front().or_else(|| self.waiting.try_recv().ok()) else { break };
+            let Some(mut job) = self.again.pop_front().or_else(|| self.waiting.try_recv().ok()) else { break };
             if job.answer.is_closed() {
-                add(&self.counters.abandoned, 1);
+                self.ledger.note(Occasion::Abandoned, 1, job.cost(), job.submitted.elapsed());
                 continue;
             }
-            cost += M::cost(&job.request);
+            cost += job.cost();
             if !batch.is_empty() && cost > self.limits.max_cost {
                 self.again.push_front(job);
                 break;
+            }
+            if job.taken.is_none() {
+                job.taken = Some(Instant::now());
+                self.ledger.note(Occasion::Waited, 1, job.cost(), job.submitted.elapsed());
             }
             batch.push(job);
         }
@@ -103,10 +120,11 @@ impl<M: Model> ModelThread<M> {
         let first = self.next_ticket;
         self.next_ticket += batch.len() as Ticket;
         let tickets = (first..).zip(batch.iter().map(|job| job.request.clone())).collect();
+        let started = Instant::now();
         match guarded(|| self.model.admit(tickets)) {
             Ok(()) => {
-                add(&self.counters.batches, 1);
-                add(&self.counters.rows, batch.len());
+                let cost = batch.iter().map(Job::cost).sum();
+                self.ledger.note(Occasion::Encoded, batch.len(), cost, started.elapsed());
                 self.under_way.extend((first..).zip(batch));
             }
             Err(Failure::Panic) => {
@@ -140,28 +158,34 @@ impl<M: Model> ModelThread<M> {
         let gone: Vec<Ticket> =
             self.under_way.iter().filter(|(_, job)| job.answer.is_closed()).map(|(ticket, _)| *ticket).collect();
         let rows = self.under_way.len() - gone.len();
+        let started = Instant::now();
         let outcome = guarded(|| {
             gone.iter().try_for_each(|ticket| self.model.withdraw(*ticket))?;
             if rows == 0 { Ok(Vec::new()) } else { self.model.step() }
         });
-        for ticket in &gone {
-            self.under_way.remove(ticket);
-            add(&self.counters.abandoned, 1);
+        for job in gone.iter().filter_map(|ticket| self.under_way.remove(ticket)) {
+            self.ledger.note(Occasion::Abandoned, 1, job.cost(), job.under_way());
         }
         match outcome {
-            Ok(answers) => self.answer(answers, rows),
+            Ok(answers) => {
+                if rows > 0 {
+                    self.ledger.note(Occasion::Stepped, rows, 0, started.elapsed());
+                }
+                self.answer(answers);
+            }
             Err(Failure::Error(error)) => self.start_over(&error),
             Err(Failure::Panic) => self.start_over(&panicked()),
         }
     }
 
-    fn answer(&mut self, answers: Answers<M::Answer>, rows: usize) {
-        add(&self.counters.steps, usize::from(rows > 0));
-        add(&self.counters.stepped_rows, rows);
+    fn answer(&mut self, answers: Answers<M::Answer>) {
         for (ticket, answer) in answers {
             let Some(job) = self.under_way.remove(&ticket) else { continue };
             match answer {
-                Ok(answer) => drop(job.answer.send(Ok(answer))), // The caller may have left meanwhile.
+                Ok(answer) => {
+                    self.ledger.note(Occasion::Answered, 1, job.cost(), job.under_way());
+                    drop(job.answer.send(Ok(answer))); // The caller may have left meanwhile.
+                }
                 Err(error) => self.fail(job, error),
             }
         }
@@ -199,7 +223,7 @@ impl<M: Model> ModelThread<M> {
     fn halve(&mut self, reason: &str, rows: usize) {
         self.shrink(rows);
         self.room = self.rows;
-        add(&self.counters.halved, 1);
+        self.ledger.note(Occasion::Halved, rows, 0, Duration::ZERO);
         tracing::warn!(reason, rows, now = self.rows, "the device is out of memory; going on with smaller batches");
     }
 
@@ -209,7 +233,7 @@ impl<M: Model> ModelThread<M> {
     }
 
     fn fail(&self, job: Job<M>, error: ModelError) {
-        add(&self.counters.failed, 1);
+        self.ledger.note(Occasion::Failed, 1, job.cost(), job.under_way());
         job.answer.send(Err(error)).ok(); // The caller may have left meanwhile.
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     bus::{Delivery, EntryId},
     jobs::MAX_DELIVERIES,
     shutdown::CancellationToken,
+    telemetry::job::in_hand,
 };
 
 #[derive(Debug)]
@@ -84,7 +85,8 @@ impl<H: JobHandler> Floor<H> {
             };
             let floor = Arc::clone(self);
             self.jobs.spawn(async move {
-                floor.let_go.run_until_cancelled(floor.work(&job)).await;
+                let Consumer { bus, name, .. } = &floor.consumer;
+                floor.let_go.run_until_cancelled(in_hand(bus.as_ref(), name, &job, floor.work(&job))).await;
                 drop((slot, held));
             });
         }
@@ -96,7 +98,8 @@ impl<H: JobHandler> Floor<H> {
         fresh.then(|| Held { floor: Arc::clone(self), id })
     }
 
-    async fn work(&self, job: &Delivery) {
+    /// Does the job; what became of it.
+    async fn work(&self, job: &Delivery) -> &'static str {
         let start = Instant::now();
         let metrics = &self.consumer.metrics;
         let outcome = if job.deliveries > MAX_DELIVERIES {
@@ -114,6 +117,7 @@ impl<H: JobHandler> Floor<H> {
             "retry"
         });
         metrics.observe(label, seconds_since(start));
+        label
     }
 
     async fn give_up(&self, job: &Delivery, reason: &str) -> Result<&'static str, String> {

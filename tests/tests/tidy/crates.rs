@@ -25,10 +25,14 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// A crate from outside, the crates that may use it, and why no other may. Tests may use more: `TESTS`.
-const OWNERS: [(&str, &[&str], &str); 14] = [
+const OWNERS: &[(&str, &[&str], &str)] = &[
     ("pulseaudio", &["capture"], "only capture knows sound devices"),
     ("cpal", &["capture"], "only capture knows sound devices"),
     ("redis", &["shared"], "only shared::bus knows Redis"),
+    ("opentelemetry", &["shared"], "only shared::telemetry knows how spans are exported"),
+    ("opentelemetry_sdk", &["shared"], "only shared::telemetry knows how spans are exported"),
+    ("opentelemetry-otlp", &["shared"], "only shared::telemetry knows how spans are exported"),
+    ("sentry", &["shared"], "only shared::telemetry knows where errors go"),
     ("candle-core", &["inference"], "only inference knows candle"),
     ("candle-nn", &["inference"], "only inference knows candle"),
     ("candle-transformers", &["inference"], "only inference knows candle"),

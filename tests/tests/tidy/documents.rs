@@ -3,60 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::{
-    checkout::{read, sources, texts, visible},
+    checkout::{read, texts, visible},
     none,
+    settings::{ENV_EXAMPLE, is_key, keys_in_code, keys_in_compose, keys_in_example},
 };
 
-const ENV_EXAMPLE: &str = "infra/env.example";
-const COMPOSE: &str = "infra/compose.yml";
 /// Read by other programs than ours, or only by xtask and the tests.
 const FOREIGN: [&str; 7] =
     ["CI", "RUST_LOG", "RUST_BACKTRACE", "RUSTFLAGS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"];
 
-fn is_key(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_uppercase())
-        && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-}
-
-/// The string that begins `text`, when it is the name of a variable.
-fn quoted_key(text: &str) -> Option<String> {
-    let key = text.trim_start().strip_prefix('"')?.split('"').next()?;
-    is_key(key).then(|| key.to_owned())
-}
-
-/// Keys that the code reads: constants `ENV_…`, and names given to `Env` directly.
-fn keys_in_code() -> BTreeSet<String> {
-    let reads = ["env.get(", "env.parse(", "env.parse_or(", "env.seconds_or(", "env.flag_or(", "env.secret("];
-    let mut keys = BTreeSet::new();
-    for source in sources().iter().filter(|source| !source.path.starts_with("xtask/")) {
-        for (_, line) in source.code() {
-            let constant = line.split_once("const ENV_").and_then(|(_, rest)| rest.split_once(": &str ="));
-            keys.extend(constant.and_then(|(_, value)| quoted_key(value)));
-            keys.extend(reads.iter().filter_map(|read| quoted_key(line.split_once(read)?.1)));
-        }
-    }
-    keys
-}
-
-/// Keys that env.example sets or shows.
-fn keys_in_example() -> BTreeSet<String> {
-    let text = read(ENV_EXAMPLE);
-    let keys =
-        text.lines().filter_map(|line| line.strip_prefix('#').unwrap_or(line).split_once('=')).map(|(key, _)| key);
-    keys.filter(|key| is_key(key)).map(str::to_owned).collect()
-}
-
-/// Keys that compose.yml puts in itself, as `${KEY…}`.
-fn keys_in_compose() -> BTreeSet<String> {
-    let text = read(COMPOSE);
-    let keys =
-        text.split("${").skip(1).filter_map(|rest| rest.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next());
-    keys.map(str::to_owned).collect()
-}
-
 #[test]
 fn every_setting_of_the_code_is_in_the_example_and_the_other_way_round() {
     let (code, example, compose) = (keys_in_code(), keys_in_example(), keys_in_compose());
+    let example: BTreeSet<_> = example.into_keys().collect();
     assert!(code.len() > 15, "only {code:?} found: has the way in which settings are read changed?");
     let missing = code.difference(&example).map(|key| format!("{ENV_EXAMPLE} does not have {key}"));
     let unread = example.iter().filter(|key| !code.contains(*key) && !compose.contains(*key));
@@ -131,11 +90,4 @@ fn normal(folder: &str, link: &str) -> String {
 fn links_are_followed_from_where_they_stand() {
     assert_eq!(normal("infra/a", "../b.md"), "infra/b.md");
     assert_eq!(normal("", "docs/x.md"), "docs/x.md");
-}
-
-#[test]
-fn keys_are_told_from_other_words() {
-    assert!(is_key("MODELS_DIR") && !is_key("ModelsDir") && !is_key(""));
-    assert_eq!(quoted_key(r#" "REDIS_URL", x)"#).as_deref(), Some("REDIS_URL"));
-    assert_eq!(quoted_key("ENV_PORT, x)"), None);
 }

@@ -167,3 +167,27 @@ pub(crate) mod clients {
 
     pub(crate) const SERVER_ALONE: &str = "building the server side never needs the desktop's system libraries.";
 }
+
+/// The promises of `prove operators`.
+pub(crate) mod operators {
+    pub(crate) const COMPOSE: &str = "on a machine with only Docker (with the made base image where no registry is at hand): \
+         `docker compose up` to first caption, each step timed; scale 1 -> 3 -> 1 under 10 live sessions with 0 utterances \
+         lost; `docker compose kill stt-worker` likewise.";
+    /// At once, while workers come and go.
+    pub(crate) const SESSIONS: f64 = 10.0;
+
+    pub(crate) const SEEN: &str = "every metric in the dashboards and rules exists in a live scrape; promtool check and unit \
+         tests pass; the trace of one caption shows all its stages; queue depth figures equal what XINFO says, under load and \
+         after kills.";
+    /// Moments at which a queue is compared: under load, after a kill, and afterwards.
+    pub(crate) const MOMENTS: f64 = 5.0;
+
+    pub(crate) const COST: &str = "observability costs <= 3 % of throughput (side-by-side run).";
+    pub(crate) const COST_PERCENT: f64 = 3.0;
+
+    pub(crate) const LINT: &str = "infra lint (own test): no `latest`, no published data ports, no privileged, no secret in an \
+         image or an argument, 404 catch-all in the tunnel, admin and metrics not routed.";
+
+    pub(crate) const KEPT: &str = "backup and restore with a drill that a test runs; packages, units and manifests that are what \
+         the documents say.";
+}

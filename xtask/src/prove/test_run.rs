@@ -1,9 +1,9 @@
-//! What tests measure (`FIGURE name value`), read while they run.
+//! What tests and scripts measure (`FIGURE name value`), read while they run.
 
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use anyhow::Context as _;
@@ -64,8 +64,14 @@ pub(crate) fn tests(context: &Context, which: Tests) -> anyhow::Result<Found> {
     let mut command = context.workspace.cargo(arguments);
     // What cannot run has to fail: a test that leaves itself out proves nothing.
     command.env("CI", "true");
-    say(&line(&command));
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo does not start")?;
+    script(&mut command)
+}
+
+/// Runs a program, shows its lines as they come, and keeps their figures.
+pub(crate) fn script(command: &mut Command) -> anyhow::Result<Found> {
+    let line = line(command);
+    say(&line);
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("`{line}` does not start"))?;
     let mut found = Found::default();
     for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
         let line = line?;
@@ -78,7 +84,7 @@ pub(crate) fn tests(context: &Context, which: Tests) -> anyhow::Result<Found> {
 
 impl Found {
     /// A line of `cargo test`. A figure may stand behind the name of its test.
-    fn read(&mut self, line: &str) {
+    pub(super) fn read(&mut self, line: &str) {
         if let Some((_, figure)) = line.split_once("FIGURE ")
             && let Some((name, value)) = figure.trim().rsplit_once(' ')
             && let Ok(value) = value.parse()
@@ -101,6 +107,17 @@ impl Found {
             (false, 0) => Figure::not_proven(what, "no test ran"),
             (true, _) => Figure::failed(what, format!("{passed}, and some failed")),
         }
+    }
+
+    /// Met when the program ended well; of a program that is no test.
+    pub(crate) fn ended(&self, what: &str) -> Figure {
+        if self.failed { Figure::failed(what, "it failed") } else { Figure::met(what, "done") }
+    }
+
+    /// Figures whose names are as wanted.
+    pub(crate) fn named(&self, wanted: impl Fn(&str) -> bool) -> Vec<(&str, f64)> {
+        let all = self.figures.iter().map(|(name, value)| (name.as_str(), *value));
+        all.filter(|(name, _)| wanted(name)).collect()
     }
 
     pub(crate) fn value(&self, name: &str) -> f64 {

@@ -141,6 +141,7 @@ async fn one_recording(door: &Door, loaded: &Loaded, mut played: Played) -> Play
         words: false,
         glossary: Vec::new(),
         resume: None,
+        trace_parent: None,
     };
     let session = Session { url: door.url.clone(), credential: Credential::from(door.token.clone()), start };
     let (sender, receiver) = match session.open().await {
