@@ -69,7 +69,6 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
-<<<<<<< HEAD
 /// Serves one WebSocket from its handshake to its end. `trace`: what the client says that this is a part of.
 pub async fn serve(
     socket: axum::extract::ws::WebSocket,
@@ -78,14 +77,8 @@ pub async fn serve(
     context: Context,
     shutdown: CancellationToken,
 ) {
-    let (mut frames, outbox) = socket::open(socket);
-    let metrics = context.metrics.clone();
-=======
-/// Serves one WebSocket from its handshake to its end.
-pub async fn serve(socket: axum::extract::ws::WebSocket, guest: Guest, context: Context, shutdown: CancellationToken) {
     let metrics = Arc::clone(&context.metrics);
     let (mut frames, outbox) = socket::open(socket, metrics.messages_dropped.clone());
->>>>>>> ops-metrics
     let mut session = None;
     let started = tokio::select! {
         () = shutdown.cancelled() => Err(End::Ended(EndReason::Draining)),
@@ -336,16 +329,7 @@ impl Session {
         if let SessionEvent::Moved { owner } = &event {
             return self.look_who_owns(owner).await;
         }
-<<<<<<< HEAD
-        if let SessionEvent::Caption { caption, .. } = &event
-            && caption.is_final
-            && let Some(waited) = self.dispatch.behind(Instant::now())
-        {
-            self.context.metrics.final_seconds.observe(waited.as_secs_f64());
-        }
         self.traces.answered(&event, &trace_parent);
-=======
->>>>>>> ops-metrics
         let mut messages = Vec::new();
         self.dispatch.receive(event, Instant::now(), &mut messages);
         messages.into_iter().for_each(|message| self.say(message));
