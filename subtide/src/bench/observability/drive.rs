@@ -66,6 +66,7 @@ async fn session(url: String, path: PathBuf) -> anyhow::Result<Heard> {
         words: false,
         glossary: Vec::new(),
         resume: None,
+        trace_parent: None,
     };
     let (uplink, downlink) = Session { url, credential: Credential::None, start }.open().await?;
     let (owed_sender, owed) = watch::channel(0);
