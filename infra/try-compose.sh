@@ -371,7 +371,7 @@ try_autoscale() {
   say "autoscale: one stt-worker, $sessions sessions"
   scale stt-worker 1
   wait_healthy stt-worker 1
-  # A tenth of a core, so that these sessions are too much for it; and impatient, so that it need not take long.
+  # A tenth of a core, so that these sessions are too much for it; impatient, so that it need not take long; and one service alone.
   docker update --cpus 0.1 "$(ids stt-worker)" >/dev/null
   python3 "$here/autoscale/autoscale.py" --compose "docker-compose --env-file $work/env -f $here/compose.yml" \
     --service stt-worker=1:3 --every 2 --up-age 0.3 --up-for 2 --down-age 0.2 --down-after 15 --cooldown 4 >"$work/autoscale.log" &
