@@ -139,7 +139,7 @@ pub(super) fn differences(
 }
 
 /// Finds a moment of the kind `wanted` in which nothing moves for as long as `process` needs to look at the queue again, and
-/// compares what both say. The age tells that it has looked: it grows with each look.
+/// compares what both say.
 pub(super) async fn compare(
     process: &Process,
     redis: &mut MultiplexedConnection,
@@ -155,9 +155,10 @@ pub(super) async fn compare(
             sleep(PAUSE).await;
             continue;
         }
+        let first = ages(&Scrape::of(process).await, queue.0);
         while Instant::now() < deadline && State::of(redis, queue).await == state {
             let scrape = Scrape::of(process).await;
-            if !has_looked(&scrape, queue.0, &state, since) {
+            if !has_looked(&scrape, queue.0, &state, &first) {
                 sleep(PAUSE).await;
                 continue;
             }
@@ -171,14 +172,17 @@ pub(super) async fn compare(
     panic!("{}: no still moment of that kind within {PATIENCE:?}; the last was {newest:?}", process.name)
 }
 
-/// Whether the gauges were set after `since`. Where nothing waits there is no age to tell it by: then they are asked until
-/// they agree.
-fn has_looked(scrape: &Scrape, stream: &str, state: &State, since: u64) -> bool {
-    let mut ages = AGES.into_iter().filter_map(|(name, added)| Some((scrape.gauge(name, stream)?, added(state)?)));
-    match ages.next() {
-        Some((age, added)) => age * 1000.0 >= since.saturating_sub(added) as f64,
-        None => differences(scrape, stream, state, 0, 0).1.is_empty(),
+fn ages(scrape: &Scrape, stream: &str) -> Vec<Option<f64>> {
+    AGES.into_iter().map(|(name, _)| scrape.gauge(name, stream)).collect()
+}
+
+/// Whether the gauges were set after they told `first`: an age grows with each look. Where nothing waits there is no age to
+/// tell it by: then they are asked until they agree.
+fn has_looked(scrape: &Scrape, stream: &str, state: &State, first: &[Option<f64>]) -> bool {
+    if state.oldest_ms.is_some() {
+        return ages(scrape, stream) != first;
     }
+    differences(scrape, stream, state, 0, 0).1.is_empty()
 }
 
 #[test]
