@@ -8,10 +8,10 @@ mod queue;
 #[path = "operators/scrape.rs"]
 mod scrape;
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
 use queue::{Compared, Queue, State, compare};
-use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands as _, aio::MultiplexedConnection, streams::StreamPendingReply};
 use regex::Regex;
 use scrape::Scrape;
 use shared::{
@@ -21,11 +21,14 @@ use shared::{
 use tests::{
     figure::figure,
     redis_server::RedisServer,
-    session::{check, start, stream},
+    session::{PATIENCE, check, start, stream},
     speech::{demo, pcm},
     stack::{Process, Stack, free_addr, repository},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 const SPEECH: Queue = (AUDIO_JOBS, STT_GROUP);
 const TRANSLATION: Queue = (TRANSLATION_JOBS, MT_GROUP);
@@ -33,7 +36,9 @@ const TRANSLATION: Queue = (TRANSLATION_JOBS, MT_GROUP);
 const SESSIONS: usize = 10;
 /// What each of them says, milliseconds.
 const SPEECH_MS: usize = 8_000;
-/// A worker that takes its time: jobs wait behind it, and there are moments in which nothing moves.
+/// As whom workers speak to Redis, and their password.
+const WORKER: &str = "worker";
+/// A worker that takes its time, so that it is found with jobs in hand.
 const SLOW: [(&str, &str); 3] = [("STT_BEAM_SIZE", "16"), ("STT_MAX_BATCH", "1"), ("CPU_THREADS", "1")];
 
 /// Told where the process has a limit, as it has in a container.
@@ -130,6 +135,10 @@ impl House {
     async fn spawn() -> Self {
         let (redis, addr) = (RedisServer::spawn().await, free_addr());
         let (url, port) = (redis.url(), addr.port().to_string());
+        let client = redis::Client::open(url.as_str()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let password = format!(">{WORKER}");
+        rights(&mut connection, &["on", password.as_str(), "~*", "&*", "+@all"]).await;
         // Everybody comes at once and nothing is done: the door must not close while that is looked at.
         let open = [("MAX_QUEUE_DEPTH", "100000"), ("MAX_QUEUE_AGE_SECONDS", "600")];
         let env = [("REDIS_URL", url.as_str()), ("ENABLE_AUTH", "false"), ("GATEWAY_PORT", &port), open[0], open[1]];
@@ -139,7 +148,7 @@ impl House {
     }
 
     async fn worker(&self, program: &str, name: &str, settings: &[(&str, &str)]) -> Process {
-        let url = self.redis.url();
+        let url = self.redis.url().replace("://", &format!("://{WORKER}:{WORKER}@"));
         let env: Vec<_> = settings.iter().copied().chain([("REDIS_URL", url.as_str())]).collect();
         let mut worker = Process::spawn(program, name, &env);
         worker.ready().await;
@@ -177,6 +186,42 @@ impl House {
     }
 }
 
+/// What workers may do in Redis; they are told at once.
+async fn rights(redis: &mut MultiplexedConnection, rules: &[&str]) {
+    let mut command = redis::cmd("ACL");
+    command.arg("SETUSER").arg(WORKER);
+    for rule in rules {
+        command.arg(*rule);
+    }
+    let set: Result<(), _> = command.query_async(redis).await;
+    set.unwrap();
+}
+
+/// Waits until `worker` holds a job, stops it so that it cannot finish, and makes sure that it still holds one.
+async fn stop_mid_job(redis: &mut MultiplexedConnection, worker: &Process) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if holds(redis, worker).await {
+            worker.signal("STOP");
+            sleep(Duration::from_millis(20)).await;
+            if holds(redis, worker).await {
+                return;
+            }
+            worker.signal("CONT");
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    panic!("{} was never seen with a job", worker.name);
+}
+
+async fn holds(redis: &mut MultiplexedConnection, worker: &Process) -> bool {
+    let pending: StreamPendingReply = redis.xpending(SPEECH.0, SPEECH.1).await.unwrap();
+    match pending {
+        StreamPendingReply::Data(data) => data.consumers.iter().any(|consumer| consumer.name == worker.name),
+        _ => false,
+    }
+}
+
 fn waits(state: &State) -> bool {
     state.lag > 0
 }
@@ -192,20 +237,27 @@ fn is_empty(state: &State) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_are_as_deep_as_redis_says_under_load_and_after_kills() {
     let mut house = House::spawn().await;
-    let mut slow = house.worker("stt-worker", "stt-0", &SLOW).await;
-    let mut other = house.worker("stt-worker", "stt-1", &SLOW).await;
+    let mut redis = house.connection().await;
+    let mut looker = house.worker("stt-worker", "stt-0", &SLOW).await;
+    let mut victim = house.worker("stt-worker", "stt-1", &SLOW).await;
     let mut translator = house.worker("translation-worker", "mt-0", &[]).await;
     // Its group is made; from now on translations wait.
     translator.kill();
     let clients = house.speak();
-    house.compare("under load, a speech worker", Some(&slow), SPEECH, waits_and_is_held).await;
-    house.compare("under load, the gateway", None, SPEECH, waits_and_is_held).await;
-    house.compare("no translation worker, the gateway", None, TRANSLATION, waits).await;
-    slow.kill();
-    other.kill();
+    // The one that dies leaves jobs behind, and the other may take none, so that what is there can be counted at leisure.
+    stop_mid_job(&mut redis, &victim).await;
+    rights(&mut redis, &["-xreadgroup", "-xautoclaim", "-xclaim"]).await;
+    victim.kill();
+    house
+        .compare("under load, one of two speech workers killed, the other", Some(&looker), SPEECH, waits_and_is_held)
+        .await;
+    house.compare("the same, the gateway", None, SPEECH, waits_and_is_held).await;
+    looker.kill();
     house.compare("all speech workers killed, the gateway", None, SPEECH, waits_and_is_held).await;
 
+    rights(&mut redis, &["+@all"]).await;
     let worker = house.worker("stt-worker", "stt-2", &[]).await;
+    house.compare("translations that nobody takes, the gateway", None, TRANSLATION, waits).await;
     let translator = house.worker("translation-worker", "mt-1", &[]).await;
     let (mut owed, mut finals) = (0, 0);
     for client in clients {

@@ -1,10 +1,12 @@
-//! What is handed on: units, the Debian package, workflows, and who looks after what is in them; held against the files that they
+//! What is handed on: units, the Debian package, workflows, what is linked in, and who looks after it; held against the files that they
 //! name, and the machine itself held by bad examples.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "packaging/debian.rs"]
 mod debian;
+#[path = "packaging/licences.rs"]
+mod licences;
 #[path = "packaging/units.rs"]
 mod units;
 #[path = "packaging/workflows.rs"]

@@ -112,7 +112,7 @@ fn a_metric_that_is_nowhere_is_found_wherever_it_is_named() {
     };
     for (file, from, to, word) in [
         (dashboard.as_str(), "gateway_sessions", "gateway_made_up", "gateway_made_up"),
-        (rules, "subtide_queue_oldest_seconds", "subtide_made_up", "subtide_made_up is no metric"),
+        (rules, "subtide_jobs_lost_total", "subtide_made_up", "subtide_made_up is no metric"),
         (rules, "- alert: RedisAway", "- alert: RedisGone", "nothing makes RedisGone fire"),
         (rules, "OPERATIONS.md#redisaway", "OPERATIONS.md#nowhere", "no heading for #nowhere"),
         (

@@ -1,11 +1,11 @@
 //! A queue as Redis tells it with its own commands, and as a role tells it at `/metrics`.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use redis::{
-    AsyncCommands as _,
+    AsyncCommands as _, Value,
     aio::MultiplexedConnection,
-    streams::{StreamInfoGroupsReply, StreamInfoStreamReply, StreamPendingReply, StreamRangeReply},
+    streams::{StreamInfoGroupsReply, StreamPendingReply, StreamRangeReply},
 };
 use tests::stack::Process;
 use tokio::time::{Instant, sleep};
@@ -55,10 +55,20 @@ fn milliseconds(id: &str) -> Option<u64> {
 
 async fn group(redis: &mut MultiplexedConnection, (stream, group): Queue) -> (usize, usize, String, String) {
     let groups: StreamInfoGroupsReply = redis.xinfo_groups(stream).await.unwrap();
-    let info: StreamInfoStreamReply = redis.xinfo_stream(stream).await.unwrap();
+    let info: HashMap<String, Value> = redis::cmd("XINFO").arg("STREAM").arg(stream).query_async(redis).await.unwrap();
     let found = groups.groups.into_iter().find(|found| found.name == group);
     let found = found.unwrap_or_else(|| panic!("{stream} has no group {group}"));
-    (found.lag.unwrap(), found.pending, found.last_delivered_id, info.last_generated_id)
+    let generated = redis::from_redis_value(info["last-generated-id"].clone()).unwrap();
+    let lag = match found.lag {
+        Some(lag) => lag,
+        // Redis does not know it where an entry was taken out of the middle: then they are counted.
+        None => {
+            let unread: StreamRangeReply =
+                redis.xrange(stream, format!("({}", found.last_delivered_id), "+").await.unwrap();
+            unread.ids.len()
+        }
+    };
+    (lag, found.pending, found.last_delivered_id, generated)
 }
 
 impl State {
@@ -129,7 +139,7 @@ pub(super) fn differences(
 }
 
 /// Finds a moment of the kind `wanted` in which nothing moves for as long as `process` needs to look at the queue again, and
-/// compares what both say. The age tells that it has looked: it grows with each look.
+/// compares what both say.
 pub(super) async fn compare(
     process: &Process,
     redis: &mut MultiplexedConnection,
@@ -145,9 +155,10 @@ pub(super) async fn compare(
             sleep(PAUSE).await;
             continue;
         }
+        let first = ages(&Scrape::of(process).await, queue.0);
         while Instant::now() < deadline && State::of(redis, queue).await == state {
             let scrape = Scrape::of(process).await;
-            if !has_looked(&scrape, queue.0, &state, since) {
+            if !has_looked(&scrape, queue.0, &state, &first) {
                 sleep(PAUSE).await;
                 continue;
             }
@@ -161,14 +172,17 @@ pub(super) async fn compare(
     panic!("{}: no still moment of that kind within {PATIENCE:?}; the last was {newest:?}", process.name)
 }
 
-/// Whether the gauges were set after `since`. Where nothing waits there is no age to tell it by: then they are asked until
-/// they agree.
-fn has_looked(scrape: &Scrape, stream: &str, state: &State, since: u64) -> bool {
-    let mut ages = AGES.into_iter().filter_map(|(name, added)| Some((scrape.gauge(name, stream)?, added(state)?)));
-    match ages.next() {
-        Some((age, added)) => age * 1000.0 >= since.saturating_sub(added) as f64,
-        None => differences(scrape, stream, state, 0, 0).1.is_empty(),
+fn ages(scrape: &Scrape, stream: &str) -> Vec<Option<f64>> {
+    AGES.into_iter().map(|(name, _)| scrape.gauge(name, stream)).collect()
+}
+
+/// Whether the gauges were set after they told `first`: an age grows with each look. Where nothing waits there is no age to
+/// tell it by: then they are asked until they agree.
+fn has_looked(scrape: &Scrape, stream: &str, state: &State, first: &[Option<f64>]) -> bool {
+    if state.oldest_ms.is_some() {
+        return ages(scrape, stream) != first;
     }
+    differences(scrape, stream, state, 0, 0).1.is_empty()
 }
 
 #[test]
