@@ -28,7 +28,7 @@ models=${MODELS:-$root/models}
 sessions=10
 [[ $EUID -eq 0 ]] || { echo "must be root: debootstrap and dockerd are" >&2; exit 64; }
 [[ $only == redis || -f $wav ]] || { echo "usage: $0 FILE.wav" >&2; exit 64; }
-for tool in dockerd docker docker-compose debootstrap iptables node curl; do
+for tool in dockerd docker docker-compose debootstrap iptables ip node curl; do
   command -v "$tool" >/dev/null || { echo "$tool is missing; see the head of this file" >&2; exit 69; }
 done
 
@@ -41,6 +41,7 @@ export SUBTIDE_IMAGE=subtide:try REDIS_IMAGE=redis:try PROMETHEUS_IMAGE=promethe
 export GATEWAY_PORT=${GATEWAY_PORT:-15026} SECRETS_DIR=$work/secrets
 stream_url=ws://127.0.0.1:$GATEWAY_PORT/v1/stream
 daemon=
+world=
 children=()
 
 # What stands in a .env of the operator's must not have a say.
@@ -50,6 +51,7 @@ cleanup() {
   local status=$?
   set +e
   for child in "${children[@]}"; do kill "$child" 2>/dev/null; done
+  [[ -z $world ]] || ip netns delete "$world"
   if [[ -n $daemon ]]; then
     if [[ $status -ne 0 ]]; then
       compose ps
@@ -211,7 +213,7 @@ redis_rights() {
   local role url answer
   for role in gateway stt-worker translation-worker; do
     url=$(compose exec -T "$role" cat /run/keys/redis-url)
-    for asked in FLUSHALL 'CONFIG GET *' 'ACL LIST' 'KEYS *' 'GET secret:1' SHUTDOWN MONITOR; do
+    for asked in FLUSHALL 'CONFIG GET dir' 'ACL LIST' 'KEYS audio:' 'GET secret:1' SHUTDOWN MONITOR; do
       # shellcheck disable=SC2086
       answer=$(docker exec -i "$(ids redis)" /usr/bin/env sh -c 'read -r url; exec redis-cli --no-auth-warning -u "$url" "$@"' sh $asked <<<"$url" 2>&1)
       [[ $answer == *NOPERM* ]] || fail "$role may say $asked: $answer"
@@ -230,6 +232,7 @@ queues() {
   say "the queues, as an operator sees them"
   redis_cli XLEN audio_jobs
   redis_cli XINFO GROUPS audio_jobs
+  compose exec -T gateway subtide status || echo "(exit status $?)"
   echo "FIGURE $1_dead_letters $(redis_cli XLEN dead_letters)"
   docker stats --no-stream --format 'table {{.Name}}\t{{.MemUsage}}\t{{.PIDs}}'
 }
@@ -322,19 +325,28 @@ targets() { # STT_WORKERS
 
 try_models() {
   say "a model from a hub, before workers start"
-  local hub port=$((GATEWAY_PORT + 1)) began files
-  hub=$(docker network inspect "${COMPOSE_PROJECT_NAME}_hub" -f '{{(index .IPAM.Config 0).Gateway}}')
-  node "$here/try-hub.mjs" "$models/demo-stt-en" "$port" >"$work/hub.log" &
+  local hub=198.51.100.2 port=8000 began files
+  # A host of its own behind this one, as the world is: what a container can reach there, it reaches by a route out.
+  world=subtide-try-world
+  ip netns add $world
+  ip link add name try-world0 type veth peer name eth0 netns $world
+  ip address add 198.51.100.1/30 dev try-world0
+  ip link set try-world0 up
+  ip -n $world address add $hub/30 dev eth0
+  ip -n $world link set eth0 up
+  ip -n $world route add default via 198.51.100.1
+  ip netns exec $world node "$here/try-hub.mjs" "$models/demo-stt-en" "$port" >"$work/hub.log" &
   children+=($!)
   export HF_ENDPOINT=http://$hub:$port MODELS_PULL=try/speech STT_MODEL=try/speech MODELS_DIR=/srv/models
   export TRANSLATION_MODELS=en-es=/models/demo-mt-en-es
   began=$(now)
   compose up -d --no-build --scale translation-worker=2 >>"$work/compose.log" 2>&1 || { compose logs models; return 1; }
   timed models_pulled "$began"
-  compose logs --no-color models | tr '\r' '\n' | tail -12
+  # Of the bar of progress, how it looked in the end.
+  compose logs --no-color models | tr -c '\n -~' '\n' | grep -oE '[0-9.]+ [KM]iB of .*[0-9]s|[0-9]+ files.*' | tail -2
   grep -q 'GET .*model.safetensors bytes=' "$work/hub.log" || { cat "$work/hub.log"; fail "it did not go on where it broke off"; }
   wait_healthy stt-worker 1
-  compose logs --no-color --tail=40 stt-worker | grep -q '"model":"/srv/models/try/speech"' || fail "the worker has another model"
+  [[ $(compose logs --no-color --tail=40 stt-worker) == *'"model":"/srv/models/try/speech"'* ]] || fail "the worker has another model"
   wait_healthy gateway 1
   stream --first --figures models_first_words
   if compose exec -T stt-worker timeout 3 bash -c "echo >/dev/tcp/$hub/$port" 2>/dev/null; then fail "a worker reaches the hub"; fi
@@ -408,7 +420,7 @@ main() {
     const bad = rules.filter((rule) => rule.health !== "ok");
     console.log(`${rules.length} rules, ${bad.length} cannot be evaluated; firing: ${rules.filter((rule) => rule.state === "firing").map((rule) => rule.name).join(", ") || "none"}`);
     console.log(`FIGURE watch_rules_not_evaluated ${bad.length}`);'
-    ask_prometheus alertmanagers | grep -q alertmanager:9093 || fail "Prometheus knows no Alertmanager"
+    [[ $(ask_prometheus alertmanagers) == *alertmanager:9093* ]] || fail "Prometheus knows no Alertmanager"
   fi
   [[ -z $lost ]] || fail "something was lost: see BAD above"
   say "good"

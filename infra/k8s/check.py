@@ -34,9 +34,10 @@ VERSIONS = ("1.29", "1.33")
 # Secrets that are made by hand, beside those of secrets.sh.
 BY_HAND = {"cloudflared", "hub"}
 # Keys whose values are secrets: only KEY_FILE may stand in a ConfigMap.
-SECRET_KEYS = {"REDIS_URL", "JWT_SECRET", "OIDC_CLIENT_SECRET", "OIDC_NATIVE_CLIENT_SECRET", "DATABASE_URL", "AUTH_SECRET", "HF_TOKEN"}
+SECRET_KEYS = {"REDIS_URL", "JWT_SECRET", "OIDC_CLIENT_SECRET", "OIDC_NATIVE_CLIENT_SECRET", "DATABASE_URL", "AUTH_SECRET", "HF_TOKEN",
+               "OTEL_EXPORTER_OTLP_HEADERS", "SENTRY_DSN"}
 # Of the `subtide` program at a person's desk.
-NOT_HERE = {"SUBTIDE_TOKEN"}
+NOT_HERE = {"SUBTIDE_TOKEN", "STATUS_TARGETS"}
 # Who may reach whom, by component; everything else is refused. `world` is what is not private.
 ARROWS = {
     "": {("gateway", "redis", 6379), ("stt-worker", "redis", 6379), ("translation-worker", "redis", 6379)},
@@ -45,6 +46,7 @@ ARROWS = {
     "several-gateways": {("gateway", "postgres", 5432)},
     "models": {("models", "world", 443)},
     "metrics": {("monitoring/", role, "health") for role in ("gateway", "stt-worker", "translation-worker")},
+    "traces": {(role, "monitoring/", 4318) for role in ("gateway", "stt-worker", "translation-worker")},
     "keda": {("keda/", "redis", 6379)},
     "keda-age": set(),
 }
@@ -287,7 +289,7 @@ def arrow_faults(docs, components):
     for arrow in wanted:
         if not arrow[0].endswith("/") and arrow not in out:
             yield f"NetworkPolicy: {arrow} may not go out"
-        if arrow[1] not in outside and arrow not in into:
+        if arrow[1] not in outside and not arrow[1].endswith("/") and arrow not in into:
             yield f"NetworkPolicy: {arrow} may not come in"
 
 

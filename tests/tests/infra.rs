@@ -24,7 +24,8 @@ use tests::stack::repository;
 
 const COMPOSE: &str = "infra/compose.yml";
 /// Files that are laid over it.
-const OVERRIDES: [&str; 1] = ["cloudflared/token/compose.yml"];
+const OVERRIDES: [&str; 2] = [CUDA, "cloudflared/token/compose.yml"];
+const CUDA: &str = "infra/compose.cuda.yml";
 
 /// Paths that git knows, with this in their names.
 fn listed(part: &str) -> Vec<String> {
@@ -41,6 +42,7 @@ fn containers_have_no_more_rights_and_ways_in_than_they_need() {
     for file in OVERRIDES {
         none(&compose::override_faults(&compose, &yaml(&read(file))));
     }
+    none(&compose::cuda_faults(&yaml(&read(CUDA))));
 }
 
 #[test]

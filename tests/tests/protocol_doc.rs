@@ -123,7 +123,9 @@ fn every_message_of_the_server_is_told_with_all_its_fields() {
 fn every_message_of_the_client_is_told() {
     let document = document();
     let resume = Some(Resume { token: String::new(), last_event: 1 });
-    let start = serde_json::to_value(ClientMessage::Start(shared::wire::Start { resume, ..start(&["es"]) })).unwrap();
+    let trace_parent = Some(String::new());
+    let start = shared::wire::Start { resume, trace_parent, ..start(&["es"]) };
+    let start = serde_json::to_value(ClientMessage::Start(start)).unwrap();
     for field in start.as_object().unwrap().keys().filter(|key| !["type", "audio"].contains(&key.as_str())) {
         assert_eq!(rows(&document, field).len(), 1, "`start` has a field {field}");
     }

@@ -175,8 +175,8 @@ async fn a_gateway_that_goes_on_with_a_session_ends_the_trace_that_another_began
     let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
     let mut house = House::spawn(&env).await;
     let urls = [house.url(), house.second_gateway(&env).await];
-    let mut killed = None;
-    let journal = resuming::stream(&urls, None, start(&["es"]), &speech(), |position_ms| {
+    let (spoken, mut killed) = (speech(), None);
+    let journal = resuming::stream(&urls, None, start(&["es"]), &spoken, |position_ms| {
         // In the middle of the first utterance.
         if position_ms >= 1600 && killed.is_none() {
             killed = SystemTime::now().duration_since(UNIX_EPOCH).ok();

@@ -1,5 +1,7 @@
 //! What is wrong, judged from the figures: what is nearest to the cause comes first, each with where to read on.
 
+use shared::consumer::BUS;
+
 use super::{
     gather::LIVES,
     report::{Fault, Process, Queue, Report, Verdict},
@@ -30,7 +32,12 @@ fn fault(what: impl Into<String>, runbook: &'static str) -> Fault {
 /// Everything that is wrong.
 pub(super) fn of(report: &Report) -> Vec<Fault> {
     let mut faults = redis(report);
-    faults.extend(report.processes.iter().filter_map(process));
+    // That every role misses Redis is said already.
+    let bus_alone = |broken: &Process| {
+        broken.error.is_none() && broken.components.iter().all(|(name, works)| *works || name == BUS)
+    };
+    let told = |broken: &&Process| report.redis.error.is_none() || !bus_alone(broken);
+    faults.extend(report.processes.iter().filter(told).filter_map(process));
     for (stage, queue) in &report.queues {
         faults.extend(waits(stage, queue));
         faults.extend(silent(stage, queue));
@@ -80,7 +87,7 @@ fn process(process: &Process) -> Option<Fault> {
     let broken: Vec<_> =
         process.components.iter().filter(|(_, works)| !**works).map(|(name, _)| name.as_str()).collect();
     let role = process.role.as_deref().unwrap_or_default();
-    let runbook = if broken.contains(&"bus") { "RedisAway" } else { "RoleDown" };
+    let runbook = if broken.contains(&BUS) { "RedisAway" } else { "ComponentDown" };
     (!process.ready).then(|| fault(format!("{role} at {name} is not ready: {}", broken.join(", ")), runbook))
 }
 

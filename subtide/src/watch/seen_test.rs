@@ -131,9 +131,13 @@ fn what_is_nearest_to_the_cause_comes_first() {
     assert_eq!(runbooks, ["RoleDown", "NoSttWorker"], "{told:?}");
     assert!(told[0].1.contains("stt-worker:8081 (10.0.0.7:8081) does not answer: connection refused"), "{told:?}");
 
-    let told =
-        wrong(vec![gateway(110), worker(110)], Err("Redis at redis://redis:6379/0 cannot be reached".to_owned()));
-    assert_eq!(told[0].0, "RedisAway", "{told:?}");
+    let mut without = gateway(110);
+    if let Ok(answer) = &mut without.answer {
+        answer.health.ready = false;
+        answer.health.components.insert("bus".to_owned(), false);
+    }
+    let told = wrong(vec![without, worker(110)], Err("Redis at redis://redis:6379/0 cannot be reached".to_owned()));
+    assert!(told.len() == 1 && told[0].0 == "RedisAway", "that the gateway misses Redis is a consequence: {told:?}");
 }
 
 #[test]
@@ -173,4 +177,32 @@ fn an_answer_that_says_not_ready_names_what_does_not_work() {
     }
     let told = wrong(vec![gateway(110), broken], Ok(redis(Depth::default(), Vec::new())));
     assert!(told[0].1.ends_with("is not ready: model"), "{told:?}");
+}
+
+/// Words between quotation marks in a source file.
+fn quoted(source: &str) -> impl Iterator<Item = &str> {
+    source.split('"').skip(1).step_by(2)
+}
+
+#[test]
+fn what_is_looked_at_and_where_to_read_on_are_in_the_operators_page() {
+    let page = include_str!("../../../docs/OPERATIONS.md");
+    let metrics = [include_str!("names.rs"), include_str!("gather.rs")];
+    let ours = |word: &&str| ["gateway_", "subtide_", "process_"].iter().any(|start| word.starts_with(start));
+    let whole = |word: &str| word.trim_end_matches("_sum").trim_end_matches("_count").to_owned();
+    let missing: Vec<_> = metrics
+        .into_iter()
+        .flat_map(|source| quoted(source).filter(ours).map(whole))
+        .filter(|metric| !page.contains(&format!("`{metric}`")))
+        .collect();
+    assert!(missing.is_empty(), "docs/OPERATIONS.md does not tell of {missing:?}");
+
+    let headings: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let is_name = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let named: Vec<_> = quoted(include_str!("faults.rs")).filter(is_name).collect();
+    assert!(named.len() > 8, "{named:?}");
+    let lost: Vec<_> = named.iter().filter(|name| !headings.iter().any(|heading| heading.contains(**name))).collect();
+    assert!(lost.is_empty(), "docs/OPERATIONS.md has no runbook {lost:?}");
 }

@@ -26,9 +26,10 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
 }
 
 fn write(text: &mut String, report: &Report) -> std::fmt::Result {
-    writeln!(text, "{}", word(report.verdict))?;
+    let brackets = if report.faults.is_empty() { "" } else { "   (in brackets: headings of docs/OPERATIONS.md)" };
+    writeln!(text, "{}{brackets}", word(report.verdict))?;
     for fault in &report.faults {
-        writeln!(text, "  ! {}  [docs/OPERATIONS.md: {}]", fault.what, fault.runbook)?;
+        writeln!(text, "  ! [{}] {}", fault.runbook, fault.what)?;
     }
     let sessions = &report.sessions;
     writeln!(

@@ -16,7 +16,7 @@ use super::{
 const ROOM: &str = "infra/k8s";
 const NAME: &str = "app.kubernetes.io/name";
 /// Arrows of what stands around the picture of ARCHITECTURE.md: who, whom, port. A name with a slash is a namespace.
-const AROUND: [(&str, &str, &str); 9] = [
+const AROUND: [(&str, &str, &str); 12] = [
     ("cloudflared", "gateway", "5026"),
     ("cloudflared", "the world", "7844"),
     ("gateway", "the world", "443"),
@@ -26,6 +26,9 @@ const AROUND: [(&str, &str, &str); 9] = [
     ("monitoring/", "gateway", "health"),
     ("monitoring/", "stt-worker", "health"),
     ("monitoring/", "translation-worker", "health"),
+    ("gateway", "monitoring/", "4318"),
+    ("stt-worker", "monitoring/", "4318"),
+    ("translation-worker", "monitoring/", "4318"),
 ];
 
 type Arrow = (String, String, String);
@@ -238,7 +241,8 @@ fn arrow_faults(manifests: &Manifests) -> Vec<String> {
         if !who.ends_with('/') && !out.contains(arrow) {
             faults.push(format!("{who} may not go out to {whom} at {port}"));
         }
-        if !["the world", "postgres"].contains(&whom.as_str()) && !into.contains(arrow) {
+        let elsewhere = whom.ends_with('/') || ["the world", "postgres"].contains(&whom.as_str());
+        if !elsewhere && !into.contains(arrow) {
             faults.push(format!("{whom} lets nobody in from {who} at {port}"));
         }
     }

@@ -36,14 +36,16 @@ pub(super) struct State {
 /// A gauge, and what of a queue it must be equal to.
 type Gauge<T> = (&'static str, fn(&State) -> T);
 /// Gauges of one process for one stream.
-const DEPTHS: [Gauge<usize>; 3] = [
+const DEPTHS: [Gauge<usize>; 4] = [
     ("subtide_queue_lag", |state| state.lag),
     ("subtide_queue_pending", |state| state.pending),
     ("gateway_queue_waiting_jobs", |state| state.lag),
+    ("gateway_queue_pending_jobs", |state| state.pending),
 ];
 /// Likewise, ages.
-const AGES: [Gauge<Option<u64>>; 2] = [
+const AGES: [Gauge<Option<u64>>; 3] = [
     ("subtide_queue_oldest_seconds", |state| state.oldest_ms),
+    ("gateway_queue_oldest_seconds", |state| state.oldest_ms),
     ("gateway_queue_waiting_seconds", |state| state.unread_ms),
 ];
 

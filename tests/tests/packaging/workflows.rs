@@ -167,6 +167,14 @@ fn both_releases_go_to_one_draft_whichever_comes_first() {
     }
 }
 
+/// Whether a manifest of Kubernetes in `directory` names an image.
+fn has_images(directory: &str) -> bool {
+    let folder = directory.trim_start_matches('/');
+    names_in(folder)
+        .iter()
+        .any(|name| name.ends_with(".yaml") && read(&format!("{folder}/{name}")).contains(" image: "))
+}
+
 #[test]
 fn what_looks_for_newer_parts_looks_where_they_are() {
     let dependabot = yaml(&read(".github/dependabot.yml"));
@@ -180,7 +188,7 @@ fn what_looks_for_newer_parts_looks_where_they_are() {
             let manifest = MANIFESTS.iter().find(|(name, _)| *name == kind).map(|(_, manifest)| *manifest);
             let there = match (kind.as_str(), manifest) {
                 (_, Some(manifest)) => folder.join(manifest).is_file(),
-                ("docker", _) => folder.join("Dockerfile").is_file(),
+                ("docker", _) => folder.join("Dockerfile").is_file() || has_images(&directory),
                 ("github-actions", _) => repository().join(FOLDER).is_dir(),
                 _ => false,
             };

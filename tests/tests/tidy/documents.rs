@@ -8,9 +8,19 @@ use super::{
     settings::{ENV_EXAMPLE, is_key, keys_in_code, keys_in_compose, keys_in_example},
 };
 
-/// Read by other programs than ours, or only by xtask and the tests.
-const FOREIGN: [&str; 7] =
-    ["CI", "RUST_LOG", "RUST_BACKTRACE", "RUSTFLAGS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"];
+/// Read by other programs than ours, or only by xtask and the tests; and what stands for any name.
+const FOREIGN: [&str; 10] = [
+    "CI",
+    "COMPOSE_FILE",
+    "COMPOSE_PROFILES",
+    "GOMP_SPINCOUNT",
+    "NAME",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "RUSTFLAGS",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+];
 
 #[test]
 fn every_setting_of_the_code_is_in_the_example_and_the_other_way_round() {

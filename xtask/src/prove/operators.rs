@@ -17,6 +17,17 @@ use crate::{
 const CONTAINERS: [&str; 6] = ["dockerd", "docker", "docker-compose", "debootstrap", "iptables", "node"];
 /// The speech that is streamed through them.
 const SPEECH: &str = "models/demo-speech/demo.wav";
+/// Ends of names of what must not be, beside utterances that are lost.
+const WRONG: [&str; 8] = [
+    "_gaps",
+    "_finals_doubled",
+    "_sessions_broken",
+    "_captions_unlike",
+    "_dead_letters",
+    "_refusals",
+    "_targets_down",
+    "_not_evaluated",
+];
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
@@ -58,14 +69,14 @@ fn of_compose(found: &Found) -> Vec<Figure> {
         figures.push(Figure::failed("`up` to the first caption", "never told"));
     }
     for (what, part) in [("scale 1 -> 3 -> 1", "scale"), ("kill stt-worker", "kill")] {
-        let lost = found.named(|name| name.contains(part) && name.ends_with("_lost"));
+        let lost = found.named(|name| name.starts_with(part) && name.ends_with("_lost"));
         if lost.is_empty() {
             figures.push(Figure::failed(format!("{what}: utterances lost"), "never told"));
         }
         figures.extend(
             lost.iter().map(|(name, value)| Figure::at_most(format!("{what}: {}", said(name)), *value, 0.0, "")),
         );
-        let sessions = found.named(|name| name.contains(part) && name.ends_with("_sessions"));
+        let sessions = found.named(|name| name.starts_with(part) && name.ends_with("_sessions"));
         if sessions.iter().all(|(_, value)| *value < goal::SESSIONS) {
             figures.push(Figure::failed(
                 format!("{what}: live sessions"),
@@ -73,6 +84,8 @@ fn of_compose(found: &Found) -> Vec<Figure> {
             ));
         }
     }
+    let more = found.named(|name| WRONG.iter().any(|end| name.ends_with(end)));
+    figures.extend(more.iter().map(|(name, value)| Figure::at_most(said(name), *value, 0.0, "")));
     figures
 }
 
@@ -109,6 +122,10 @@ fn cost(context: &Context) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         found.ended("`subtide bench observability`"),
         found.at_most("throughput that observability takes", "observability_cost_percent", goal::COST_PERCENT, "%"),
+        Figure::met(
+            "with 95 % confidence no more than",
+            format!("{:.2} %", found.value("observability_cost_percent_at_most")),
+        ),
     ])
 }
 

@@ -1,6 +1,6 @@
 //! Clients that give a server work as fast as it goes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use client::{Credential, Downlink, Happening, Session, transcript::Transcript};
@@ -15,15 +15,13 @@ use tokio::{
 };
 
 use super::server::Server;
-use crate::{bench::stream::resources::cpu_seconds, caption::send, recording::Recording};
+use crate::{caption::send, recording::Recording};
 
 /// What a turn was.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Turn {
     /// From the first sample to the last final.
     pub(super) seconds: f64,
-    /// Processor time of the server; `None` where the system does not tell.
-    pub(super) cpu_seconds: Option<f64>,
     /// Audio, of all sessions together.
     pub(super) audio_seconds: f64,
     /// Utterances with all their finals.
@@ -36,22 +34,46 @@ struct Heard {
     utterances: usize,
 }
 
-/// Plays `recording` in so many sessions at once, and waits for all that is owed.
-pub(super) async fn turn(server: &Server, recording: &Path, sessions: u32) -> anyhow::Result<Turn> {
-    let (begun, cpu_before) = (Instant::now(), cpu_seconds(&server.id()));
-    let mut clients = JoinSet::new();
-    for _ in 0..sessions {
-        clients.spawn(session(server.url.clone(), recording.to_owned()));
+/// What is to be done in a turn.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub(super) recording: PathBuf,
+    /// Clients at once.
+    pub(super) sessions: u32,
+    /// How often each plays the recording, each time in a session of its own.
+    pub(super) passes: u32,
+}
+
+impl Work {
+    /// The same, with the recording played once.
+    pub(super) fn once(&self) -> Self {
+        Self { passes: 1, ..self.clone() }
     }
-    let (mut audio_ms, mut utterances) = (0, 0);
-    while let Some(heard) = clients.join_next().await {
-        let heard = heard??;
-        audio_ms += heard.audio_ms;
-        utterances += heard.utterances;
+
+    /// Gives it to a server, and waits for all that is owed.
+    pub(super) async fn turn(&self, server: &Server) -> anyhow::Result<Turn> {
+        let begun = Instant::now();
+        let mut clients = JoinSet::new();
+        for _ in 0..self.sessions {
+            clients.spawn(client(server.url.clone(), self.clone()));
+        }
+        let (mut audio_ms, mut utterances) = (0, 0);
+        while let Some(heard) = clients.join_next().await {
+            let heard = heard??;
+            audio_ms += heard.audio_ms;
+            utterances += heard.utterances;
+        }
+        Ok(Turn { seconds: begun.elapsed().as_secs_f64(), audio_seconds: audio_ms as f64 / 1000.0, utterances })
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    let cpu_seconds = cpu_seconds(&server.id()).zip(cpu_before).map(|(now, then)| now - then);
-    Ok(Turn { seconds, cpu_seconds, audio_seconds: audio_ms as f64 / 1000.0, utterances })
+}
+
+async fn client(url: String, work: Work) -> anyhow::Result<Heard> {
+    let mut all = Heard { audio_ms: 0, utterances: 0 };
+    for _ in 0..work.passes {
+        let heard = session(url.clone(), work.recording.clone()).await?;
+        all = Heard { audio_ms: all.audio_ms + heard.audio_ms, utterances: all.utterances + heard.utterances };
+    }
+    Ok(all)
 }
 
 /// Without partial captions, so that the work is the same whatever the speed.

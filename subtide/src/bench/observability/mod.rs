@@ -21,7 +21,12 @@ use clap::Args;
 use serde_json::{Value, json};
 use shared::{config::Env, models::models_dir};
 
-use self::{drive::Turn, paired::Cost, server::Server, watchers::Watchers};
+use self::{
+    drive::{Turn, Work},
+    paired::Cost,
+    server::Server,
+    watchers::Watchers,
+};
 use crate::output::print_line;
 
 /// What is played, below the directory of models.
@@ -31,11 +36,14 @@ const RECORDING: &str = "demo-speech/demo.wav";
 #[derive(Debug, Clone, Args)]
 pub struct ObservabilityArgs {
     /// Pairs of turns; more make the figure surer
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub rounds: u32,
-    /// Clients at once; each plays the whole recording in each turn
+    /// Clients at once
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub sessions: u32,
+    /// How often each client plays the recording in a turn. A turn should be longer than the 5 s for which traces are gathered
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub passes: u32,
     /// The recording; the speech that ships when absent
     #[arg(long)]
     pub recording: Option<PathBuf>,
@@ -49,6 +57,9 @@ pub struct ObservabilityArgs {
 struct Turns {
     watched: Vec<Turn>,
     alone: Vec<Turn>,
+    /// Processor seconds by pair; none where the system does not tell.
+    watched_cpu: Vec<f64>,
+    alone_cpu: Vec<f64>,
 }
 
 /// Measures and prints.
@@ -74,22 +85,28 @@ async fn measure(args: &ObservabilityArgs, env: &Env, recording: &Path, log: &Pa
     let watched = Server::watched(env, log, &watchers.collector_url()).await?;
     let alone = Server::alone(env).await?;
     let mut turns = Turns::default();
+    let work = Work { recording: recording.to_owned(), sessions: args.sessions, passes: args.passes };
     // The first turn of each fills caches, and is not counted.
     for server in [&watched, &alone] {
-        drive::turn(server, recording, args.sessions).await?;
+        work.once().turn(server).await?;
     }
     for round in 0..args.rounds {
+        let before = [watched.cpu_seconds(), alone.cpu_seconds()];
         // Who goes first changes, so that whatever grows or sinks meets both alike.
         for turn in [round % 2 == 0, round % 2 != 0] {
             if turn {
                 watchers.scrape(watched.health);
-                let turn = drive::turn(&watched, recording, args.sessions).await;
+                let turn = work.turn(&watched).await;
                 watchers.rest();
                 turns.watched.push(turn?);
             } else {
-                turns.alone.push(drive::turn(&alone, recording, args.sessions).await?);
+                turns.alone.push(work.turn(&alone).await?);
             }
         }
+        // Over both turns: some of what watching costs comes after the work.
+        let grown = |server: &Server, before: Option<f64>| Some(server.cpu_seconds()? - before?);
+        turns.watched_cpu.extend(grown(&watched, before[0]));
+        turns.alone_cpu.extend(grown(&alone, before[1]));
     }
     let utterances = |turns: &[Turn]| turns.iter().map(|turn| turn.utterances).collect::<Vec<_>>();
     ensure!(
@@ -108,32 +125,28 @@ async fn measure(args: &ObservabilityArgs, env: &Env, recording: &Path, log: &Pa
 }
 
 fn report(args: &ObservabilityArgs, turns: &Turns, watchers: &Watchers, log_lines: usize) -> Value {
-    let wall = |turn: &Turn| Some(turn.seconds);
-    let cpu = |turn: &Turn| turn.cpu_seconds;
     let audio = turns.watched.first().map_or(0.0, |turn| turn.audio_seconds);
-    let cost = |of: &dyn Fn(&Turn) -> Option<f64>| {
-        let pairs =
-            turns.watched.iter().zip(&turns.alone).filter_map(|(watched, alone)| Some((of(watched)?, of(alone)?)));
-        Cost::of(&pairs.collect::<Vec<_>>())
+    let seconds = |turns: &[Turn]| turns.iter().map(|turn| turn.seconds).collect::<Vec<_>>();
+    let (watched, alone) = (seconds(&turns.watched), seconds(&turns.alone));
+    let cost = |watched: &[f64], alone: &[f64]| {
+        Cost::of(&watched.iter().copied().zip(alone.iter().copied()).collect::<Vec<_>>())
     };
-    let mean = |turns: &[Turn], of: &dyn Fn(&Turn) -> Option<f64>| {
-        let values: Vec<_> = turns.iter().filter_map(of).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
+    let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
     json!({
         "rounds": args.rounds,
         "sessions": args.sessions,
+        "passes": args.passes,
         "audio_seconds_a_turn": audio,
         "utterances_a_turn": turns.watched.first().map_or(0, |turn| turn.utterances),
         "throughput": {
-            "audio_seconds_a_second_watched": mean(&turns.watched, &wall).map(|seconds| audio / seconds),
-            "audio_seconds_a_second_alone": mean(&turns.alone, &wall).map(|seconds| audio / seconds),
-            "cost_percent": cost(&wall).map(Cost::of_throughput),
+            "audio_seconds_a_second_watched": mean(&watched).map(|seconds| audio / seconds),
+            "audio_seconds_a_second_alone": mean(&alone).map(|seconds| audio / seconds),
+            "cost_percent": cost(&watched, &alone).map(Cost::of_throughput),
         },
         "processor": {
-            "seconds_an_audio_second_watched": mean(&turns.watched, &cpu).map(|seconds| seconds / audio),
-            "seconds_an_audio_second_alone": mean(&turns.alone, &cpu).map(|seconds| seconds / audio),
-            "cost_percent": cost(&cpu).map(Cost::of_work),
+            "seconds_an_audio_second_watched": mean(&turns.watched_cpu).map(|seconds| seconds / audio),
+            "seconds_an_audio_second_alone": mean(&turns.alone_cpu).map(|seconds| seconds / audio),
+            "cost_percent": cost(&turns.watched_cpu, &turns.alone_cpu).map(Cost::of_work),
         },
         "watched_by": {
             "scrapes": watchers.scrapes(),
@@ -146,6 +159,7 @@ fn report(args: &ObservabilityArgs, turns: &Turns, watchers: &Watchers, log_line
 
 fn text(report: &Value) -> String {
     let number = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.2}"));
+    let small = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.4}"));
     let cost = |value: &Value| {
         let [mean, low, high] = ["mean", "low", "high"].map(|name| number(&value[name]));
         format!("{mean} % ({low} to {high} %, 95 % confidence)")
@@ -167,14 +181,17 @@ fn text(report: &Value) -> String {
         format!("watching costs of throughput {}", cost(&throughput["cost_percent"])),
         format!(
             "processor seconds for one of audio    watched {}, alone {}",
-            number(&processor["seconds_an_audio_second_watched"]),
-            number(&processor["seconds_an_audio_second_alone"])
+            small(&processor["seconds_an_audio_second_watched"]),
+            small(&processor["seconds_an_audio_second_alone"])
         ),
         format!("watching adds processor time {}", cost(&processor["cost_percent"])),
         format!(
             "watched by {} scrapes, {} log lines, {} requests to the collector ({} bytes)",
             by["scrapes"], by["log_lines"], by["trace_requests"], by["trace_bytes"]
         ),
+        format!("FIGURE observability_cost_percent {}", number(&throughput["cost_percent"]["mean"])),
+        format!("FIGURE observability_cost_percent_at_most {}", number(&throughput["cost_percent"]["high"])),
+        format!("FIGURE observability_processor_percent {}", number(&processor["cost_percent"]["mean"])),
     ]
     .join("\n")
 }

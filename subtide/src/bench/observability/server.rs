@@ -15,6 +15,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::bench::stream::resources::cpu_seconds;
+
 /// Keys that say which models do the work and where: the same for both servers.
 const KEPT: [&str; 13] = [
     "PATH",
@@ -84,9 +86,9 @@ impl Server {
         Ok(())
     }
 
-    /// Its process id, as text.
-    pub(super) fn id(&self) -> String {
-        self.child.id().map_or_else(String::new, |id| id.to_string())
+    /// Processor time it has had; `None` where the system does not tell.
+    pub(super) fn cpu_seconds(&self) -> Option<f64> {
+        cpu_seconds(&self.child.id()?.to_string())
     }
 }
 

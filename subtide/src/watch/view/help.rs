@@ -22,7 +22,7 @@ const LINES: [&str; 17] = [
     "has        sessions of a gateway, jobs in hand of a worker;  cores: used, mean",
     "-          nobody tells it",
     "",
-    "What is wrong names a heading of docs/OPERATIONS.md, in brackets.",
+    "In brackets: the heading of docs/OPERATIONS.md that says what to do.",
     "The same for scripts: subtide status --json",
     "",
     "q, Esc, Ctrl-C quit     space pause     1 sort by role     2 busiest first",

@@ -45,8 +45,8 @@ pub(super) fn faults(report: &Report, rows: u16) -> Paragraph<'static> {
         .take(shown)
         .map(|fault| {
             Line::from(vec![
-                Span::styled(format!("! {} ", fault.what), BAD),
-                Span::styled(format!("[{}]", fault.runbook), DIM),
+                Span::styled(format!("! [{}] ", fault.runbook), BAD),
+                Span::styled(fault.what.clone(), STRONG),
             ])
         })
         .collect();
@@ -176,11 +176,8 @@ fn process_row(process: &Process, wide: bool) -> Row<'static> {
     if !process.models.is_empty() {
         more = format!("{more}, {}", process.models.join(", "));
     }
-    let role = match (&process.role, process.ready) {
-        (None, _) => "away".to_owned(),
-        (Some(role), true) => role.clone(),
-        (Some(role), false) => format!("{role}: not ready"),
-    };
+    // Why it is not ready is among the faults.
+    let role = process.role.clone().unwrap_or_else(|| "away".to_owned());
     let cells = [
         Cell::from(mark).style(style),
         Cell::from(role).style(if process.ready { Style::new() } else { BAD }),
