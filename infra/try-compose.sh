@@ -225,6 +225,15 @@ redis_rights() {
   answer=$(docker exec "$(ids redis)" sh -c 'PATH=/usr/local/bin:/usr/bin:/bin redis-cli PING' 2>&1)
   [[ $answer == *NOAUTH* ]] || fail "without a password: $answer"
   redis_cli ACL LOG RESET >/dev/null
+  local old; old=$(compose exec -T gateway cat /run/keys/redis-url)
+  compose run --rm keys sh /opt/keys.sh renew >>"$work/compose.log" 2>&1
+  compose up -d --no-build --force-recreate --scale translation-worker=2 >>"$work/compose.log" 2>&1
+  wait_healthy gateway 1
+  wait_healthy stt-worker 1
+  answer=$(docker exec -i "$(ids redis)" sh -c 'read -r url; exec redis-cli --no-auth-warning -u "$url" PING' <<<"$old" 2>&1)
+  [[ $answer == *WRONGPASS* ]] || fail "the old password still gets in: $answer"
+  stream --first --figures new_passwords_first_words
+  echo "new passwords are made and taken, and the old ones get nobody in"
   echo "refused, each: FLUSHALL, CONFIG, ACL, KEYS, SHUTDOWN, MONITOR, keys that are not theirs; and everything without a password"
 }
 
@@ -362,7 +371,7 @@ try_autoscale() {
   say "autoscale: one stt-worker, $sessions sessions"
   scale stt-worker 1
   wait_healthy stt-worker 1
-  # A tenth of a core, so that these sessions are too much for it; and impatient, so that it need not take long.
+  # A tenth of a core, so that these sessions are too much for it; impatient, so that it need not take long; and one service alone.
   docker update --cpus 0.1 "$(ids stt-worker)" >/dev/null
   python3 "$here/autoscale/autoscale.py" --compose "docker-compose --env-file $work/env -f $here/compose.yml" \
     --service stt-worker=1:3 --every 2 --up-age 0.3 --up-for 2 --down-age 0.2 --down-after 15 --cooldown 4 >"$work/autoscale.log" &

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Scales the workers of compose.yml by how long jobs wait. Python 3.9 or newer, and nothing else; README.md tells more.
+"""Scales the workers of compose.yml by how old jobs get. Python 3.9 or newer, and nothing else; README.md tells more.
 
     python3 infra/autoscale/autoscale.py --service stt-worker=1:6 --service translation-worker=1:3
 """
@@ -56,22 +56,20 @@ def must(command, timeout):
 def look_by_status(report, queue, now_unix, now):
     """The look at `queue` in what `subtide status --json` says; None where it does not know."""
     part = report["queues"].get(queue) or {}
-    age = part.get("waiting_seconds")
+    age = part.get("oldest_seconds")
     # What the roles tell of the queue may be of before Redis went away; what Redis itself says is of now.
     if part.get("source") != "redis" or not isinstance(age, (int, float)) or isinstance(age, bool):
         return None
     return Look(at=now - (now_unix - report["at_unix_ms"] / 1000), age=float(age))
 
 
-def look_by_groups(groups, group, first_unread, clock, now):
-    """The look at a group as Redis tells it: rows of XINFO GROUPS, the next entry as XRANGE replies it, and TIME."""
-    row = next((row for row in groups if row.get("name") == group), None)
-    if row is None:
+def look_by_groups(groups, group, first_unread, in_hand, clock, now):
+    """The look at a group as Redis tells it: rows of XINFO GROUPS, the next entry by XRANGE, XPENDING in short, and TIME."""
+    if not any(row.get("name") == group for row in groups):
         return None
-    if not first_unread:
-        return Look(at=now, age=0.0)
-    milliseconds = int(str(first_unread[0][0]).split("-")[0])
-    return Look(at=now, age=max(0.0, int(clock[0]) + int(clock[1]) / 1e6 - milliseconds / 1000))
+    oldest = [str(entry[0]) for entry in first_unread[:1]] + ([str(in_hand[1])] if in_hand and in_hand[0] else [])
+    ages = [int(clock[0]) + int(clock[1]) / 1e6 - int(entry.split("-")[0]) / 1000 for entry in oldest]
+    return Look(at=now, age=max([0.0, *ages]))
 
 
 class Compose:
@@ -105,7 +103,8 @@ class Compose:
                 groups = self.redis("XINFO", "GROUPS", stream)
                 row = next((row for row in groups if row.get("name") == group), {})
                 unread = self.redis("XRANGE", stream, f"({row.get('last-delivered-id', '0-0')}", "+", "COUNT", "1")
-                looks[name] = look_by_groups(groups, group, unread, self.redis("TIME"), now)
+                in_hand = self.redis("XPENDING", stream, group) if row else []
+                looks[name] = look_by_groups(groups, group, unread, in_hand, self.redis("TIME"), now)
             except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
                 raise Unusable(f"Redis does not say how deep {stream} is") from error
         return looks
@@ -139,7 +138,7 @@ def step(compose, policies, memories, dry_run):
             log(level="WARN", service=service, action="blind", reason=str(error))
         decision = decide(policy, memories[service], look, workers, time.monotonic())
         memories[service] = decision.memory
-        seen = {"workers": workers, "waiting_seconds": None if look is None else round(look.age, 3)}
+        seen = {"workers": workers, "oldest_seconds": None if look is None else round(look.age, 3)}
         said = {"service": service, "action": decision.action, "to": decision.workers, **seen, "reason": decision.reason}
         if decision.action not in ("up", "down"):
             log(level="INFO", **said)
@@ -163,13 +162,13 @@ def service(text):
 
 
 def arguments(words):
-    parser = argparse.ArgumentParser(description="Scales the workers of compose.yml by how long jobs wait.")
+    parser = argparse.ArgumentParser(description="Scales the workers of compose.yml by how old jobs get.")
     parser.add_argument("--service", type=service, action="append", required=True, metavar="SERVICE=LEAST:MOST")
     parser.add_argument("--compose", default="docker compose", help="the command, with its -f and --env-file (%(default)s)")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between looks (%(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     for name, what in (
-        ("up-age", "seconds a job waits: up when older"),
+        ("up-age", "seconds: up when the oldest job is older"),
         ("up-for", "for so many seconds"),
         ("down-age", "down when younger"),
         ("down-after", "for so many seconds"),

@@ -10,12 +10,12 @@ class Policy:
 
     least: int
     most: int
-    #: Up when the oldest job that nobody has taken is older than this ...
-    up_age: float = 1.0
+    #: Up when the oldest job that is not done is older than this ...
+    up_age: float = 2.0
     #: ... in every look for so long.
     up_for: float = 5.0
     #: Down by one when it is younger than this ...
-    down_age: float = 0.2
+    down_age: float = 0.5
     #: ... in every look for so long.
     down_after: float = 300.0
     #: After any change, for so long, no further one: what was started has to load its model first.
@@ -36,7 +36,7 @@ class Look:
 
     #: Seconds on the clock of `decide` at which it was seen.
     at: float
-    #: Age of the oldest job that nobody has taken; 0 where there is none.
+    #: Age of the oldest job that is not done, be it that nobody has taken it or that a worker has it; 0 where there is none.
     age: float
 
 
@@ -91,7 +91,7 @@ def decide(policy: Policy, memory: Memory, look: Optional[Look], workers: Option
             return Decision("keep", workers, "late, and the most workers there may be", seen)
         # Far behind: half as many again, and one at least.
         more = max(1, workers // 2) if look.age > 4 * policy.up_age else 1
-        return change("up", min(policy.most, workers + more), f"jobs wait for {look.age:.1f} s")
+        return change("up", min(policy.most, workers + more), f"the oldest job is {look.age:.1f} s old")
     if quiet_since is not None and now - quiet_since >= policy.down_after and workers > policy.least:
-        return change("down", workers - 1, f"nothing waited for {now - quiet_since:.0f} s")
+        return change("down", workers - 1, f"no job was old for {now - quiet_since:.0f} s")
     return Decision("keep", workers, "late, but not for long" if late_since is not None else "in order", seen)

@@ -100,10 +100,10 @@ class Decides(unittest.TestCase):
 class Reads(unittest.TestCase):
     REPORT = {
         "at_unix_ms": 1_700_000_000_000,
-        "queues": {"speech": {"source": "redis", "lag": 7, "waiting_seconds": 2.5}, "translation": {"source": "metrics", "waiting_seconds": 9.0}},
+        "queues": {"speech": {"source": "redis", "lag": 7, "oldest_seconds": 2.5}, "translation": {"source": "metrics", "oldest_seconds": 9.0}},
     }
 
-    def test_status_tells_how_long_the_oldest_waits_and_when_that_was(self):
+    def test_status_tells_how_old_the_oldest_is_and_when_that_was(self):
         look = look_by_status(self.REPORT, "speech", 1_700_000_003.0, 50.0)
         self.assertEqual(look, Look(at=47.0, age=2.5))
 
@@ -111,14 +111,17 @@ class Reads(unittest.TestCase):
         self.assertIsNone(look_by_status(self.REPORT, "translation", 1_700_000_000.0, 50.0))
         self.assertIsNone(look_by_status({"at_unix_ms": 0, "queues": {}}, "speech", 0, 0))
         for age in (None, "2", True):
-            report = {"at_unix_ms": 0, "queues": {"speech": {"source": "redis", "waiting_seconds": age}}}
+            report = {"at_unix_ms": 0, "queues": {"speech": {"source": "redis", "oldest_seconds": age}}}
             self.assertIsNone(look_by_status(report, "speech", 0, 0))
 
-    def test_redis_tells_it_by_the_first_entry_that_nobody_has_read(self):
+    def test_redis_tells_it_by_the_oldest_of_what_nobody_has_read_and_what_is_in_hand(self):
         groups = [{"name": "other"}, {"name": "stt", "lag": 3, "last-delivered-id": "5-0"}]
-        self.assertEqual(look_by_groups(groups, "stt", [["1700000000000-0", ["d", "x"]]], ["1700000002", "500000"], 9.0), Look(9.0, 2.5))
-        self.assertEqual(look_by_groups(groups, "stt", [], ["1700000002", "500000"], 9.0), Look(9.0, 0.0))
-        self.assertIsNone(look_by_groups(groups, "mt", [], ["1", "0"], 9.0))
+        unread, clock = [["1700000000000-0", ["d", "x"]]], ["1700000002", "500000"]
+        in_hand = [2, "1699999998500-3", "1700000000000-0", [["a", "2"]]]
+        nothing = [0, None, None, None]
+        for first, hand, age in ((unread, nothing, 2.5), (unread, in_hand, 4.0), ([], in_hand, 4.0), ([], nothing, 0.0), ([], [], 0.0)):
+            self.assertEqual(look_by_groups(groups, "stt", first, hand, clock, 9.0), Look(9.0, age))
+        self.assertIsNone(look_by_groups(groups, "mt", [], [], ["1", "0"], 9.0))
 
     def test_arguments_are_refused_with_a_reason(self):
         for words in ([], ["--service", "redis=1:2"], ["--service", "stt-worker=2:1"], ["--service", "stt-worker"], ["--service", "stt-worker=1:2", "--every", "0"]):
@@ -152,7 +155,7 @@ class Docker(unittest.TestCase):
         self.assertEqual({line["action"] for line in lines}, {"blind"})
 
     def test_a_scaling_that_fails_is_told_and_survived(self):
-        compose = self.program('case $* in *status*) exit 2;; ps*) ;; *GROUPS*) echo \'[{"name":"stt"}]\';; *XRANGE*) echo "[]";; *TIME*) echo \'["1","0"]\';; up*) echo no space left >&2; exit 1;; esac\n')
+        compose = self.program('case $* in *status*) exit 2;; ps*) ;; *GROUPS*) echo \'[{"name":"stt"}]\';; *XRANGE*) echo "[]";; *TIME*) echo \'["1","0"]\';; *XPENDING*) echo "[0,null,null,null]";; up*) echo no space left >&2; exit 1;; esac\n')
         memories = {"stt-worker": Memory()}
         lines = self.stepped(compose, memories)
         self.assertEqual([line["action"] for line in lines], ["up", "failed"])
@@ -161,7 +164,7 @@ class Docker(unittest.TestCase):
         self.assertEqual([line["action"] for line in self.stepped(compose, memories)], ["keep"])
 
     def test_status_is_asked_first_and_redis_where_there_is_none(self):
-        status = '{"at_unix_ms": %d, "queues": {"speech": {"source": "redis", "waiting_seconds": 3}}}' % (autoscale.time.time() * 1000)
+        status = '{"at_unix_ms": %d, "queues": {"speech": {"source": "redis", "oldest_seconds": 3}}}' % (autoscale.time.time() * 1000)
         looks = self.program(f"case $* in *status*) echo '{status}'; exit 1;; *) exit 9;; esac\n").looks(["stt-worker"])
         self.assertEqual(looks["stt-worker"].age, 3)
         with self.assertRaises(Unusable):

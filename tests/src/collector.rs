@@ -207,7 +207,7 @@ impl Tracker {
         let lines = envelopes.iter().flat_map(|envelope| envelope.lines());
         lines
             .filter_map(|line| serde_json::from_str(line).ok())
-            .filter(|item: &Value| item["level"].is_string())
+            .filter(|item: &Value| item["platform"].is_string())
             .collect()
     }
 

@@ -221,7 +221,8 @@ async fn without_a_collector_captions_come_all_the_same_and_an_error_is_told_onc
     let events = tracker.events();
     let [event] = &events[..] else { panic!("one error: {events:#?}") };
     assert!(event["message"].as_str().unwrap().contains("no translation model"), "{event}");
-    assert_eq!((&event["logger"], &event["level"]), (&json!("translation_worker::handler"), &json!("error")));
+    assert_eq!(event["logger"], "translation_worker::handler");
+    assert!(event["level"].is_null() || event["level"] == "error", "what is not said is an error");
     assert_eq!(event["tags"]["session"], session_of(&missing));
     assert_eq!(event["tags"]["trace_id"].as_str().unwrap().len(), 32);
     for key in ["server_name", "user", "request", "breadcrumbs"] {

@@ -147,10 +147,7 @@ fn latencies(told: &Beside<'_>) -> BTreeMap<&'static str, Latency> {
         let recent = told.recent_histogram(series).map_or_else(Spread::default, |recent| spread(&recent));
         Some(Latency { recent, since_start })
     };
-    let waits = names::WAITS.iter().filter_map(|wait| {
-        let told = (wait.series)().iter().find_map(latency)?;
-        Some((wait.key, told))
-    });
+    let waits = names::WAITS.iter().filter_map(|wait| Some((wait.key, latency(&(wait.series)())?)));
     waits.collect()
 }
 

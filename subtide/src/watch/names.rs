@@ -6,8 +6,7 @@ use super::samples::Series;
 pub(super) struct Wait {
     pub(super) key: &'static str,
     pub(super) label: &'static str,
-    /// The first that anybody tells counts.
-    pub(super) series: fn() -> Vec<Series>,
+    pub(super) series: fn() -> Series,
 }
 
 fn stage(stage: &'static str) -> Series {
@@ -20,19 +19,15 @@ fn model(stage: &'static str) -> Series {
 
 /// What matters most first.
 pub(super) const WAITS: [Wait; 9] = [
-    Wait { key: "first", label: "first words", series: || vec![stage("first")] },
-    Wait { key: "committed", label: "committed words", series: || vec![stage("committed")] },
-    Wait {
-        key: "final",
-        label: "final caption",
-        series: || vec![stage("final"), Series::of("gateway_final_caption_seconds")],
-    },
-    Wait { key: "translation_final", label: "final translation", series: || vec![stage("translation_final")] },
-    Wait { key: "speech_job", label: "a speech job", series: || vec![done_seconds("audio_jobs")] },
-    Wait { key: "translation_job", label: "a translation job", series: || vec![done_seconds("translation_jobs")] },
-    Wait { key: "encode", label: "encoding audio", series: || vec![model("encode")] },
-    Wait { key: "decode", label: "decoding speech", series: || vec![model("decode")] },
-    Wait { key: "translate", label: "translating", series: || vec![model("translate")] },
+    Wait { key: "first", label: "first words", series: || stage("first") },
+    Wait { key: "committed", label: "committed words", series: || stage("committed") },
+    Wait { key: "final", label: "final caption", series: || stage("final") },
+    Wait { key: "translation_final", label: "final translation", series: || stage("translation_final") },
+    Wait { key: "speech_job", label: "a speech job", series: || done_seconds("audio_jobs") },
+    Wait { key: "translation_job", label: "a translation job", series: || done_seconds("translation_jobs") },
+    Wait { key: "encode", label: "encoding audio", series: || model("encode") },
+    Wait { key: "decode", label: "decoding speech", series: || model("decode") },
+    Wait { key: "translate", label: "translating", series: || model("translate") },
 ];
 
 fn done_seconds(stream: &'static str) -> Series {

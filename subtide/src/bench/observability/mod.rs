@@ -116,10 +116,10 @@ async fn measure(args: &ObservabilityArgs, env: &Env, recording: &Path, log: &Pa
         utterances(&turns.alone)
     );
     let log_lines = tokio::fs::read_to_string(log).await.map_or(0, |log| log.lines().count());
+    let (scrapes, traces) = (watchers.scrapes(), watchers.trace_requests());
     ensure!(
-        watchers.scrapes() > 0 && log_lines > 0,
-        "nobody watched: {} scrapes, {log_lines} log lines",
-        watchers.scrapes()
+        scrapes > 0 && log_lines > 0 && traces > 0,
+        "something did not watch: {scrapes} scrapes, {log_lines} log lines, {traces} requests with traces; try more passes"
     );
     Ok(report(args, &turns, &watchers, log_lines))
 }
@@ -132,12 +132,15 @@ fn report(args: &ObservabilityArgs, turns: &Turns, watchers: &Watchers, log_line
         Cost::of(&watched.iter().copied().zip(alone.iter().copied()).collect::<Vec<_>>())
     };
     let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+    let utterances = turns.watched.first().map_or(1, |turn| turn.utterances);
+    // The same whatever the model: a bigger one only makes it a smaller share.
+    let added = mean(&turns.watched_cpu).zip(mean(&turns.alone_cpu)).map(|(watched, alone)| watched - alone);
     json!({
         "rounds": args.rounds,
         "sessions": args.sessions,
         "passes": args.passes,
         "audio_seconds_a_turn": audio,
-        "utterances_a_turn": turns.watched.first().map_or(0, |turn| turn.utterances),
+        "utterances_a_turn": utterances,
         "throughput": {
             "audio_seconds_a_second_watched": mean(&watched).map(|seconds| audio / seconds),
             "audio_seconds_a_second_alone": mean(&alone).map(|seconds| audio / seconds),
@@ -147,6 +150,7 @@ fn report(args: &ObservabilityArgs, turns: &Turns, watchers: &Watchers, log_line
             "seconds_an_audio_second_watched": mean(&turns.watched_cpu).map(|seconds| seconds / audio),
             "seconds_an_audio_second_alone": mean(&turns.alone_cpu).map(|seconds| seconds / audio),
             "cost_percent": cost(&turns.watched_cpu, &turns.alone_cpu).map(Cost::of_work),
+            "added_milliseconds_an_utterance": added.map(|seconds| 1000.0 * seconds / utterances as f64),
         },
         "watched_by": {
             "scrapes": watchers.scrapes(),
@@ -184,7 +188,11 @@ fn text(report: &Value) -> String {
             small(&processor["seconds_an_audio_second_watched"]),
             small(&processor["seconds_an_audio_second_alone"])
         ),
-        format!("watching adds processor time {}", cost(&processor["cost_percent"])),
+        format!(
+            "watching adds processor time {}, {} ms for each utterance",
+            cost(&processor["cost_percent"]),
+            number(&processor["added_milliseconds_an_utterance"])
+        ),
         format!(
             "watched by {} scrapes, {} log lines, {} requests to the collector ({} bytes)",
             by["scrapes"], by["log_lines"], by["trace_requests"], by["trace_bytes"]

@@ -75,7 +75,7 @@ pub(super) fn sessions(report: &Report) -> Paragraph<'static> {
         spans.push(Span::styled("Redis away", BAD));
     }
     if let Some(times) = sessions.decoded_times_real_time {
-        spans.extend(pair("  decoded", format!("{times:.0} times as fast as it is spoken")));
+        spans.extend(pair("decodes", format!("{times:.0}× real time")));
     }
     Paragraph::new(Line::from(spans)).block(titled("Sessions".to_owned()))
 }
