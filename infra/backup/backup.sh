@@ -5,7 +5,7 @@
 #
 # FOLDER gets one folder more, subtide-YYYY-MM-DDTHHMMSSZ, with
 #   subtide.db or subtide.dump   people, keys, usage, audit, final texts if they are kept (SQLite; PostgreSQL)
-#   auth-secret                  what opens the signing keys, where it lies beside the database
+#   auth-secret                  what opens the signing keys, where it lies beside the database or compose's `keys` made it
 #   appendonlydir/               Redis: what is being said at this moment
 #   ABOUT, SHA256SUMS            what it is of; what restore.sh checks
 # It appears under that name only when all of it is written, synced, and checked. Everything in it is private: keep FOLDER on
@@ -16,7 +16,7 @@
 #   --postgres FILE    people are in PostgreSQL: FILE holds the address, as DATABASE_URL has it
 #   --redis DIR        Redis' directory, with appendonlydir in it (/var/lib/redis)
 #   --only PART        database or redis alone; on a host without the other
-#   --keep N           afterwards delete all backups in FOLDER but the newest N (14; 0: none is deleted)
+#   --keep N           afterwards delete all backups in FOLDER that have the same parts, but the newest N (14; 0: none is deleted)
 #
 # Needs sqlite3 or PostgreSQL's clients, redis-check-aof, and what coreutils and util-linux bring. How to bring it back:
 # restore.sh; a drill of both: tests/tests/backup.rs; when to do it: docs/OPERATIONS.md.
@@ -119,7 +119,13 @@ backup_postgres() {
     postgres pg_restore --file=/dev/null <"$new/subtide.dump" || fail 70 "the dump cannot be read back"
     postgres pg_restore --list <"$new/subtide.dump" | grep -q 'TABLE DATA public api_keys ' || fail 65 "the database has no api_keys: it is not Subtide's"
     say "database=postgres" >>"$new/ABOUT"
-    warn "AUTH_SECRET is not in the dump and is yours to keep, elsewhere. Without it everybody has to sign in again"
+    if own_secret; then
+        local ids
+        ids=$(containers gateway) || exit
+        docker cp "${ids%%$'\n'*}:$STATE/auth-secret" - | tar -xO -f - >"$new/auth-secret" || fail 69 "auth-secret could not be read from the gateway: see above"
+    else
+        warn "AUTH_SECRET is not in the dump and is yours to keep, elsewhere. Without it everybody has to sign in again"
+    fi
 }
 
 redis_file() { # NAME
@@ -168,11 +174,15 @@ check_redis() { # FOLDER
     printf 'redis=aof\nredis_bytes=%s\nredis_cut_bytes=%s\n' "$after" "$((before - after))" >>"$new/ABOUT"
 }
 
-# All but the newest. Nothing that has another name is touched.
+parts() { sed -n 's/^\(database\|redis\)=.*/\1/p' "$1/ABOUT" 2>/dev/null; } # BACKUP
+
+# All but the newest of those with the same parts. Nothing that has another name is touched.
 forget() {
-    local name
+    local mine
     ((keep > 0)) || return 0
-    find "$folder" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | grep -E "$NAME" | sort -r | tail -n "+$((keep + 1))" |
+    mine=$(parts "$folder/$name")
+    find "$folder" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | grep -E "$NAME" | sort -r |
+        while read -r name; do if [[ $(parts "$folder/$name") == "$mine" ]]; then say "$name"; fi; done | tail -n "+$((keep + 1))" |
         while read -r name; do
             [[ -f $folder/$name/SHA256SUMS ]] || continue
             rm -r "${folder:?}/$name"

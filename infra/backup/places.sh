@@ -93,6 +93,11 @@ setting() { # KEY
     docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "${ids%%$'\n'*}" | sed -n "s/^$1=//p"
 }
 
+# Whether the secret of the gateways lies where `keys` made it, and is not one that the operator gave them.
+own_secret() {
+    [[ -n $compose_dir && -z $(setting AUTH_SECRET) && $(setting AUTH_SECRET_FILE) == "$STATE/auth-secret" ]]
+}
+
 runs() { [[ $(docker inspect --format '{{.State.Running}}' "$1") == true ]]; }
 image() { docker inspect --format '{{.Image}}' "$1"; }
 uid() { docker inspect --format '{{.Config.User}}' "$1"; }
@@ -160,18 +165,20 @@ on_postgres() {
 
 # Every file of the append-only log in FOLDER is whole; what the program says goes to FOLDER's sibling .said.
 check_aof() { # FOLDER [--fix]
-    local fix=${2:-}
+    local fix=${2:-} code=0 id
     if [[ -n $compose_dir ]]; then
-        local id
-        id=$(container redis)
+        id=$(container redis) || exit
         # As who made the folder: only he can read it.
         { yes 2>/dev/null || true; } | docker run --rm --interactive --network none --read-only --cap-drop ALL --user "$(id -u):$(id -g)" \
-            --volume "$(realpath "$1"):/aof" --entrypoint '' "$(image "$id")" redis-check-aof ${fix:+"$fix"} "/aof/$MANIFEST" >"$1.said" 2>&1
+            --volume "$(realpath "$1"):/aof" --entrypoint '' "$(image "$id")" redis-check-aof ${fix:+"$fix"} "/aof/$MANIFEST" >"$1.said" 2>&1 || code=$?
     else
         tool redis-check-aof redis-tools
         # `yes` ends by SIGPIPE, which is no failure.
-        { yes 2>/dev/null || true; } | redis-check-aof ${fix:+"$fix"} "$1/$MANIFEST" >"$1.said" 2>&1
+        { yes 2>/dev/null || true; } | redis-check-aof ${fix:+"$fix"} "$1/$MANIFEST" >"$1.said" 2>&1 || code=$?
     fi
+    # Docker's own failures, a program that is not there, a signal: that says nothing about the file.
+    ((code < 125)) || { tail -3 "$1.said" >&2; fail 69 "redis-check-aof could not be run (exit code $code): see above"; }
+    return "$code"
 }
 
 # --- A backup ---------------------------------------------------------------------------------------------------------------

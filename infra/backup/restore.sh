@@ -68,11 +68,13 @@ for name; do [ ! -e ".restoring-$stamp/$name" ] || mv ".restoring-$stamp/$name" 
 rmdir ".restoring-$stamp"'
 
 place() { # look|place SERVICE DIRECTORY NAMES...
-    local verb=$1 service=$2 directory=$3 id
+    local verb=$1 service=$2 directory=$3 ids id
     shift 3
     if [[ -n $compose_dir ]]; then
-        id=$(container "$service") || exit
-        ! runs "$id" || fail 75 "$service is running: docker compose stop $service"
+        # Several gateways share one volume.
+        ids=$(containers "$service") || exit
+        [[ -n $ids ]] || fail 69 "there is no container of $service in $compose_dir: make it with \`docker compose up --no-start $service\`"
+        for id in $ids; do ! runs "$id" || fail 75 "$service is running: docker compose stop $service"; done
         if [[ $service == redis ]]; then directory=$DATA; else directory=$STATE; fi
         beside "$id" sh -c "$PLACE" place "$verb" "$replace" "$stamp" "$directory" "$@"
     else
@@ -125,6 +127,7 @@ look_postgres() {
     tables=$(query "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     [[ $tables == 0 || $replace == yes ]] || fail 73 "the database has $tables tables already. With --replace they are moved aside, into a schema of their own"
     tables_there=$tables
+    [[ ! -e $backup/auth-secret ]] || ! own_secret || place look gateway "$STATE" auth-secret </dev/null || exit
 }
 
 restore_postgres() {
@@ -137,6 +140,13 @@ restore_postgres() {
     if ! postgres pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbname="${PGDATABASE:-}" <"$backup/subtide.dump"; then
         [[ $tables_there == 0 ]] || query "BEGIN; DROP SCHEMA public CASCADE; ALTER SCHEMA $aside RENAME TO public; COMMIT"
         fail 70 "the dump cannot be restored; the database is as it was"
+    fi
+    if [[ -e $backup/auth-secret ]]; then
+        if own_secret; then
+            packed auth-secret | place place gateway "$STATE" auth-secret || fail 70 "the database is restored, and auth-secret is not: see above"
+        else
+            warn "the backup has an auth-secret, and here the secret is yours: give it to all gateways as AUTH_SECRET"
+        fi
     fi
     say "restored: the database, of $(sed -n 's/^made=//p' "$backup/ABOUT")"
 }
