@@ -107,12 +107,12 @@ impl Dispatch {
         }
     }
 
-    /// An utterance was opened at `start_ms`. Where it goes on from one that was split, what was its tail is shown.
-    pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64) -> Option<ServerMessage> {
+    /// An utterance was opened at `start_ms`, its speech begins at `speech_ms`. Where it goes on from one that was split, what was its tail is shown.
+    pub fn opened(&mut self, utterance: UtteranceId, start_ms: u64, speech_ms: u64) -> Option<ServerMessage> {
         if self.utterances.is_empty() {
             self.pace.rested();
         }
-        let mut state = Utterance::new(&self.settings, start_ms);
+        let mut state = Utterance::new(&self.settings, start_ms, speech_ms);
         let carried = self.carried.take().filter(|carried| carried.source == self.settings.source);
         let message = carried.and_then(|Carried { tail, hidden, words, end_ms, heard, .. }| {
             let visible = !tail.is_empty();

@@ -14,11 +14,20 @@ const SECONDS: [f64; 13] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 
 /// What a final or a gap is of: values of the label `kind`.
 const KINDS: [&str; 2] = ["caption", "translation"];
 
+/// A session that counts as open until this is dropped, also by a panic.
+#[derive(Debug)]
+pub(crate) struct OpenSession(IntGauge);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Handles of all metrics. One for each gateway.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Open sessions.
-    pub sessions: IntGauge,
+    sessions: IntGauge,
     /// Sessions opened since the start.
     pub sessions_opened: IntCounter,
     /// Sessions that went on at a new socket.
@@ -100,6 +109,12 @@ impl Metrics {
             stages: StageTimes::register(registry)?,
             decodes: Decodes::register(registry)?,
         })
+    }
+
+    /// Counts a session as open.
+    pub(crate) fn open_session(&self) -> OpenSession {
+        self.sessions.inc();
+        OpenSession(self.sessions.clone())
     }
 
     /// Counts a session that an error ended.
@@ -228,6 +243,10 @@ mod tests {
             metrics.count_told(&ServerMessage::Gap { utterance, target, from_ms: 0, to_ms: 1, reason });
             assert!(told().contains(&format!("{series} 1\n")), "{series}\n{}", told());
         }
+        let _open = metrics.open_session();
+        let broken = metrics.open_session();
+        std::panic::catch_unwind(move || std::panic::panic_any(broken)).unwrap_err();
+        assert!(told().contains("gateway_sessions 1\n"), "one that panics is open no more");
         metrics.count_error(ErrorCode::Internal);
         assert!(told().contains("gateway_errors_total{code=\"internal\"} 1\n"));
         metrics.count_decodes(&Tally { partials: 2, coalesced: 3, ..Tally::default() });

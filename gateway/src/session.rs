@@ -34,7 +34,7 @@ use self::{
     arrivals::Arrivals,
     audio::Audio,
     end::{Afterlife, End, bad_order, check_glossary, check_targets, distinct, parse, replaced, too_large},
-    state::{Founding, ResumeToken},
+    state::{Founding, ResumeToken, unquoted},
     trace::Traces,
 };
 use crate::{
@@ -209,12 +209,11 @@ impl Session {
 
     /// From its first word to its last.
     async fn live(&mut self, frames: &mut socket::Inbox, outbox: &Outbox, shutdown: CancellationToken) -> End {
-        self.context.metrics.sessions.inc();
+        let _open = self.context.metrics.open_session();
         let end = match self.run(frames, outbox, shutdown).await {
             Ok(reason) => End::Ended(reason),
             Err(end) => end,
         };
-        self.context.metrics.sessions.dec();
         tracing::info!(session = %self.id, audio_ms = self.audio.received_ms(), ?end, "socket closed");
         end
     }
@@ -322,7 +321,8 @@ impl Session {
         let Published { event, trace_parent } = match jobs::decode::<Published>(&entry.payload) {
             Ok(published) => published,
             Err(error) => {
-                tracing::error!(session = %self.id, entry = %entry.id, %error, "an event on the bus cannot be read");
+                let fault = unquoted(&error);
+                tracing::error!(session = %self.id, entry = %entry.id, fault, "an event on the bus cannot be read");
                 return Ok(());
             }
         };

@@ -101,12 +101,11 @@ impl Inbox {
     }
 }
 
-/// What waits in an outbox.
+/// What waits in an outbox: a frame, and what ends once it is written; cut off where that cannot be.
 #[derive(Debug)]
-enum Outgoing {
-    Frame(Message),
-    /// Ends once all before it is written; cut off where that cannot be.
-    Spans(Vec<Span>),
+struct Outgoing {
+    frame: Message,
+    spans: Vec<Span>,
 }
 
 /// To the client.
@@ -123,16 +122,16 @@ impl Outbox {
     /// # Errors
     /// [`Gone`] when the client did not read for [`SLOW_READER`] or went away.
     pub async fn send(&self, event: &Event) -> Result<(), Gone> {
-        let Ok(text) = serde_json::to_string(event) else { return Err(Gone) };
-        self.push(Message::Text(text.into())).await
+        self.send_within(event, Vec::new()).await
     }
 
-    /// Ends `spans` once all that was sent before is written to the socket.
+    /// Sends one event, and ends `spans` once it is written to the socket.
     ///
     /// # Errors
     /// As [`Outbox::send`].
-    pub async fn once_written(&self, spans: Vec<Span>) -> Result<(), Gone> {
-        if spans.is_empty() { Ok(()) } else { self.queue(Outgoing::Spans(spans)).await }
+    pub async fn send_within(&self, event: &Event, spans: Vec<Span>) -> Result<(), Gone> {
+        let Ok(text) = serde_json::to_string(event) else { return Err(Gone) };
+        self.push(Message::Text(text.into()), spans).await
     }
 
     /// Sends a ping.
@@ -140,25 +139,21 @@ impl Outbox {
     /// # Errors
     /// As [`Outbox::send`].
     pub async fn ping(&self) -> Result<(), Gone> {
-        self.push(Message::Ping(Bytes::new())).await
+        self.push(Message::Ping(Bytes::new()), Vec::new()).await
     }
 
     /// Closes with `code` after all that was sent before.
     pub async fn close(self, code: u16, reason: &'static str) {
         let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        let sent = self.push(frame).await;
+        let sent = self.push(frame, Vec::new()).await;
         drop(self.sender);
         if sent.is_ok() && timeout(CLOSE_TIMEOUT + SLOW_READER, self.writer).await.is_err() {
             tracing::debug!("the client did not take the close frame");
         }
     }
 
-    async fn push(&self, message: Message) -> Result<(), Gone> {
-        self.queue(Outgoing::Frame(message)).await
-    }
-
-    async fn queue(&self, outgoing: Outgoing) -> Result<(), Gone> {
-        match timeout(SLOW_READER, self.sender.send(outgoing)).await {
+    async fn push(&self, frame: Message, spans: Vec<Span>) -> Result<(), Gone> {
+        match timeout(SLOW_READER, self.sender.send(Outgoing { frame, spans })).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Gone),
             Err(_) => {
@@ -170,23 +165,16 @@ impl Outbox {
 }
 
 async fn write(mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Receiver<Outgoing>, dropped: IntCounter) {
-    while let Some(next) = outgoing.recv().await {
-        let frame = match next {
-            Outgoing::Frame(frame) => frame,
-            Outgoing::Spans(spans) => {
-                spans.into_iter().for_each(Span::end);
-                continue;
-            }
-        };
+    while let Some(Outgoing { frame, spans }) = outgoing.recv().await {
         match timeout(SLOW_READER, sink.send(frame)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => spans.into_iter().for_each(Span::end),
             Ok(Err(_)) => return,
             // This one, and what waits behind it.
             Err(_) => {
                 outgoing.close();
                 dropped.inc();
-                while let Ok(waiting) = outgoing.try_recv() {
-                    dropped.inc_by(u64::from(matches!(waiting, Outgoing::Frame(_))));
+                while outgoing.try_recv().is_ok() {
+                    dropped.inc();
                 }
                 return;
             }

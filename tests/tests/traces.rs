@@ -7,7 +7,7 @@ mod house;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -21,7 +21,11 @@ use tests::{
     speech::{demo, pcm},
     stack::free_addr,
 };
-use tokio::time::timeout;
+use tokio::{
+    runtime::Handle,
+    task::block_in_place,
+    time::{sleep, timeout},
+};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 const TRACE: &str = "0123456789abcdef0123456789abcdef";
@@ -168,6 +172,12 @@ async fn the_trace_of_a_caption_shows_all_its_stages_and_the_logs_of_all_roles_b
     assert_eq!(tracker.events(), Vec::<Value>::new(), "nothing went wrong");
 }
 
+/// The roots of the first utterance that were delivered.
+fn first_roots(collector: &Collector) -> Vec<Seen> {
+    let is_root = |span: &Seen| span.name == "utterance" && span.attribute("subtide.utterance") == "1";
+    collector.spans().into_iter().filter(is_root).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_goes_on_with_a_session_ends_the_trace_that_another_began() {
     let collector = Collector::spawn().await;
@@ -189,13 +199,49 @@ async fn a_gateway_that_goes_on_with_a_session_ends_the_trace_that_another_began
     house.end().await;
 
     let spans = collector.spans();
-    let is_root = |span: &&Seen| span.name == "utterance" && span.attribute("subtide.utterance") == "1";
-    let roots: Vec<&Seen> = spans.iter().filter(is_root).collect();
-    let [root] = roots[..] else { panic!("one root: {roots:#?}") };
+    let roots = first_roots(&collector);
+    let [root] = &roots[..] else { panic!("one root: {roots:#?}") };
     let killed = u64::try_from(killed.unwrap().as_nanos()).unwrap();
     assert!(root.start < killed && root.end > killed, "it was begun by the one and ended by the other");
     assert_eq!(root.parent, "", "no client said what it is a part of");
     check_final(&spans, root);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_that_ended_is_not_gone_on_with() {
+    let collector = Collector::spawn().await;
+    let endpoint = collector.endpoint();
+    let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
+    let mut house = House::spawn(&env).await;
+    let urls = [house.url(), house.second_gateway(&env).await];
+    let (mut spoken, mut killed) = (speech(), false);
+    // One second more between the first utterance, which ends at 2.1 s, and the second.
+    spoken.splice(2500 * 32..2500 * 32, vec![0; 1000 * 32]);
+    let delivered = async || {
+        while first_roots(&collector).is_empty() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let journal = resuming::stream(&urls, None, start(&["es"]), &spoken, |position_ms| {
+        if position_ms >= 3200 && !killed {
+            // Nothing is sent meanwhile, so that nothing is written down after what came with the last final.
+            block_in_place(|| Handle::current().block_on(timeout(PATIENCE, delivered()))).unwrap();
+            house.kill_first_gateway();
+            killed = true;
+        }
+        false
+    });
+    let journal = journal.await;
+    assert_eq!((journal.outages.len(), journal.error), (1, None));
+    house.end().await;
+
+    let roots = first_roots(&collector);
+    let [root] = &roots[..] else { panic!("one root: {roots:#?}") };
+    let spans = collector.spans();
+    check_final(&spans, root);
+    let failed: Vec<&Seen> = spans.iter().filter(|span| span.failed).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(spans.iter().any(|span| span.attribute("subtide.utterance") == "2"), "the session went on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

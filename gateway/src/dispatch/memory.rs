@@ -47,6 +47,12 @@ impl Memory {
 }
 
 impl Dispatch {
+    /// Whether anything is owed of `utterance`.
+    #[must_use]
+    pub fn holds(&self, utterance: UtteranceId) -> bool {
+        self.utterances.contains_key(&utterance)
+    }
+
     /// What must be known to go on, but for the settings.
     #[must_use]
     pub fn memory(&self) -> MemoryView<'_> {

@@ -81,7 +81,7 @@ impl Tally {
     pub(super) fn words(&mut self, caption: &Caption, state: &mut Utterance, partials: bool) {
         let silent = caption.committed.is_empty() && caption.tail.is_empty();
         if !silent && !std::mem::replace(&mut state.voiced, true) && partials {
-            self.note(Stage::First, Since::Audio(state.start_ms));
+            self.note(Stage::First, Since::Audio(state.speech_ms));
         }
     }
 

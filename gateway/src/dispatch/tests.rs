@@ -56,7 +56,7 @@ fn receive(dispatch: &mut Dispatch, event: SessionEvent) -> Vec<ServerMessage> {
 
 /// Opens utterance `id`, appends a second of audio and ends it; returns the revision of its final.
 fn speak(d: &mut Dispatch, id: u32) -> Revision {
-    d.opened(UtteranceId(id), 0);
+    d.opened(UtteranceId(id), 0, 0);
     d.appended(UtteranceId(id), entry(1), 1000);
     d.ended(UtteranceId(id), 1000, false);
     d.due(Instant::now()).pop().unwrap().revision
@@ -65,7 +65,7 @@ fn speak(d: &mut Dispatch, id: u32) -> Revision {
 #[test]
 fn one_partial_at_a_time_then_the_final() {
     let (mut d, now) = (dispatch(&[]), Instant::now());
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     d.appended(UtteranceId(1), entry(1), 300);
     assert!(d.due(now).is_empty(), "too little audio for a partial");
     d.appended(UtteranceId(1), entry(2), 900);
@@ -85,7 +85,7 @@ fn one_partial_at_a_time_then_the_final() {
 #[test]
 fn a_partial_that_never_comes_back_does_not_stop_the_next() {
     let (mut d, now) = (dispatch(&[]), Instant::now());
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     d.appended(UtteranceId(1), entry(1), 900);
     assert_eq!(d.due(now).len(), 1);
     d.appended(UtteranceId(1), entry(2), 2000);
@@ -96,7 +96,7 @@ fn a_partial_that_never_comes_back_does_not_stop_the_next() {
 #[test]
 fn an_answer_older_than_what_was_asked_is_dropped() {
     let (mut d, now) = (dispatch(&[]), Instant::now());
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     d.appended(UtteranceId(1), entry(1), 900);
     assert_eq!(d.due(now).len(), 1);
     d.ended(UtteranceId(1), 1000, false);
@@ -183,12 +183,12 @@ fn a_missing_translation_is_a_gap_of_its_own() {
 #[test]
 fn settings_change_from_the_next_utterance_on() {
     let mut d = dispatch(&["es"]);
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     d.change(|settings| settings.targets = vec![language("fr")]);
     d.appended(UtteranceId(1), entry(1), 1000);
     d.ended(UtteranceId(1), 1000, false);
     assert_eq!(d.due(Instant::now()).pop().unwrap().targets, [language("es")]);
-    d.opened(UtteranceId(2), 2000);
+    d.opened(UtteranceId(2), 2000, 2000);
     d.appended(UtteranceId(2), entry(2), 3000);
     d.ended(UtteranceId(2), 3000, false);
     assert_eq!(d.due(Instant::now()).pop().unwrap().targets, [language("fr")]);
@@ -227,7 +227,7 @@ fn what_a_client_has_as_committed_is_never_reworded() {
 #[test]
 fn after_a_hopeless_partial_only_the_final_is_asked_for() {
     let (mut d, now) = (dispatch(&[]), Instant::now());
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     d.appended(UtteranceId(1), entry(1), 900);
     let revision = d.due(now)[0].revision;
     let (utterance, was_final, target) = (UtteranceId(1), false, None);
@@ -255,7 +255,7 @@ fn partial(d: &mut Dispatch, id: u32, end_ms: u64, text: (&str, &str), committed
 #[test]
 fn a_long_utterance_is_split_at_the_end_of_a_sentence_and_its_tail_goes_on() {
     let mut d = dispatch(&[]);
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     partial(&mut d, 1, 2000, ("It is late.", "We go"), 1500);
     assert_eq!(d.take_committed_end(), None, "it is short yet");
     partial(&mut d, 1, 5000, ("It is late. We", "go home"), 4000);
@@ -267,7 +267,7 @@ fn a_long_utterance_is_split_at_the_end_of_a_sentence_and_its_tail_goes_on() {
 
     let Some(ServerMessage::Caption(shown)) = d.ended(UtteranceId(1), 5210, true) else { panic!("the tail stays") };
     assert_eq!((shown.committed.as_str(), shown.tail.as_str()), ("It is late. We go home.", ""));
-    let Some(ServerMessage::Caption(next)) = d.opened(UtteranceId(2), 5210) else { panic!("the tail is lost") };
+    let Some(ServerMessage::Caption(next)) = d.opened(UtteranceId(2), 5210, 5210) else { panic!("the tail is lost") };
     assert_eq!((next.committed.as_str(), next.tail.as_str(), next.end_ms), ("", "You too", 6000));
     d.appended(UtteranceId(2), entry(6001), 6000);
     let jobs = d.due(Instant::now());
@@ -280,15 +280,15 @@ fn a_long_utterance_is_split_at_the_end_of_a_sentence_and_its_tail_goes_on() {
 #[test]
 fn before_the_maximum_length_any_committed_word_will_do() {
     let mut d = dispatch(&[]);
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     partial(&mut d, 1, 7000, ("and so on and", "on"), 6000);
     let end = CommittedEnd { utterance: UtteranceId(1), at_ms: 6000, split: true };
     assert_eq!(d.take_committed_end(), Some(end));
     d.ended(UtteranceId(1), 6000, true);
-    assert!(d.opened(UtteranceId(2), 6000).is_some());
+    assert!(d.opened(UtteranceId(2), 6000, 6000).is_some());
     // One that ended by itself leaves nothing behind.
     d.ended(UtteranceId(2), 7000, false);
-    assert_eq!(d.opened(UtteranceId(3), 8000), None);
+    assert_eq!(d.opened(UtteranceId(3), 8000, 8000), None);
 }
 
 fn heard(revision: u32, id: u32, tag: &str, probability: Option<f32>, text: &str, is_final: bool) -> SessionEvent {
@@ -300,7 +300,7 @@ fn heard(revision: u32, id: u32, tag: &str, probability: Option<f32>, text: &str
 #[test]
 fn committed_text_settles_the_language_of_its_utterance_and_a_final_that_of_the_session() {
     let (mut d, now) = (dispatch(&[]), Instant::now());
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     d.appended(UtteranceId(1), entry(1), 900);
     let job = d.due(now).pop().unwrap();
     assert_eq!((job.source, job.expected_language), (Source::Auto, None));
@@ -313,12 +313,12 @@ fn committed_text_settles_the_language_of_its_utterance_and_a_final_that_of_the_
     let out = receive(&mut d, heard(3, 1, "de", None, "guten Tag", true));
     assert!(matches!(&out[..], [ServerMessage::Caption(c)] if c.language_probability == Some(0.9)), "{out:?}");
 
-    d.opened(UtteranceId(2), 5000);
+    d.opened(UtteranceId(2), 5000, 5000);
     d.appended(UtteranceId(2), entry(3), 5900);
     let job = d.due(now).pop().unwrap();
     assert_eq!((job.source, job.expected_language), (Source::Auto, Some(language("de"))));
     d.change(|settings| settings.source = Source::Language(language("fr")));
-    d.opened(UtteranceId(3), 7000);
+    d.opened(UtteranceId(3), 7000, 7000);
     d.appended(UtteranceId(3), entry(4), 8000);
     let job = d.due(now).pop().unwrap();
     assert_eq!((job.source, job.expected_language), (Source::Language(language("fr")), None));
@@ -327,7 +327,7 @@ fn committed_text_settles_the_language_of_its_utterance_and_a_final_that_of_the_
 #[test]
 fn slow_answers_make_captions_less_frequent() {
     let (mut d, start) = (dispatch(&[]), Instant::now());
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     let mut asked = 0;
     for revision in 1..=6_u32 {
         d.appended(UtteranceId(1), entry(u64::from(revision)), 1000 * u64::from(revision));
@@ -344,7 +344,7 @@ fn slow_answers_make_captions_less_frequent() {
 #[test]
 fn new_terms_hold_for_what_is_heard_next() {
     let mut d = dispatch(&[]);
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     d.change(|settings| settings.glossary = vec![GlossaryTerm { source: "Subtide".to_owned(), target: None }]);
     d.appended(UtteranceId(1), entry(1), 1000);
     assert_eq!(d.due(Instant::now())[0].glossary.len(), 1);
@@ -359,7 +359,7 @@ fn what_was_said_before_is_forgotten_where_the_model_lost_its_way() {
     let event = caption(2, 1, "well well well", "", true);
     let SessionEvent::Caption { caption, .. } = event else { unreachable!() };
     receive(&mut d, SessionEvent::Caption { caption, hidden: String::new(), committed_end_ms: None, reset: true });
-    d.opened(UtteranceId(3), 0);
+    d.opened(UtteranceId(3), 0, 0);
     d.appended(UtteranceId(3), entry(1), 1000);
     assert_eq!(d.due(Instant::now())[0].context, "");
 }
@@ -373,7 +373,7 @@ fn a_final_has_waited_since_it_was_asked_for_itself_and_one_that_is_overtaken_no
     let (mut d, start) = (dispatch(&["es"]), Instant::now());
     let at = |seconds| start + Duration::from_secs(seconds);
     for (id, seconds) in [(1, 1), (2, 5)] {
-        d.opened(UtteranceId(id), 0);
+        d.opened(UtteranceId(id), 0, 0);
         d.appended(UtteranceId(id), entry(1), 1000);
         d.ended(UtteranceId(id), 1000, false);
         assert_eq!(d.due(at(seconds)).len(), 1);
@@ -407,7 +407,7 @@ fn a_final_has_waited_since_it_was_asked_for_itself_and_one_that_is_overtaken_no
 #[test]
 fn first_words_count_once_and_committed_ones_since_the_audio_they_were_heard_in() {
     let (mut d, now) = (dispatch(&[]), Instant::now());
-    d.opened(UtteranceId(1), 500);
+    d.opened(UtteranceId(1), 500, 700);
     let mut partial = |end_ms, text: (&str, &str), located| {
         d.appended(UtteranceId(1), entry(end_ms), end_ms);
         let revision = d.due(now).pop().unwrap().revision.0;
@@ -417,7 +417,7 @@ fn first_words_count_once_and_committed_ones_since_the_audio_they_were_heard_in(
         stages(&mut d)
     };
     assert_eq!(partial(1200, ("", ""), None), [], "nothing was understood yet");
-    assert_eq!(partial(1600, ("", "good morn"), None), [(Stage::First, Since::Audio(500))]);
+    assert_eq!(partial(1600, ("", "good morn"), None), [(Stage::First, Since::Audio(700))]);
     assert_eq!(partial(2000, ("good", "morning"), None), [(Stage::Committed, Since::Audio(1600))]);
     assert_eq!(partial(2400, ("good", "morning to"), None), []);
     assert_eq!(partial(2800, ("good morning", "to all"), Some(1900)), [(Stage::Committed, Since::Audio(1900))]);
@@ -426,7 +426,7 @@ fn first_words_count_once_and_committed_ones_since_the_audio_they_were_heard_in(
 #[test]
 fn decodes_that_were_dropped_are_told_apart() {
     let (mut d, now) = (dispatch(&[]), Instant::now());
-    d.opened(UtteranceId(1), 0);
+    d.opened(UtteranceId(1), 0, 0);
     d.appended(UtteranceId(1), entry(1), 900);
     d.due(now);
     d.appended(UtteranceId(1), entry(2), 2100);

@@ -64,6 +64,9 @@ pub(super) struct Utterance {
     pub(super) source: Source,
     pub(super) targets: Vec<Language>,
     pub(super) start_ms: u64,
+    /// Where its speech begins, behind what was taken along; known here.
+    #[serde(skip)]
+    pub(super) speech_ms: u64,
     pub(super) end_ms: u64,
     pub(super) last_entry: Option<EntryId>,
     pub(super) ended: bool,
@@ -118,7 +121,7 @@ fn yes() -> bool {
 }
 
 impl Utterance {
-    pub(super) fn new(settings: &Settings, start_ms: u64) -> Self {
+    pub(super) fn new(settings: &Settings, start_ms: u64, speech_ms: u64) -> Self {
         let lane = |target: &Language| TargetLane {
             target: target.clone(),
             shown: Revision(0),
@@ -131,6 +134,7 @@ impl Utterance {
             source: settings.source.clone(),
             targets: settings.targets.clone(),
             start_ms,
+            speech_ms,
             end_ms: start_ms,
             last_entry: None,
             ended: false,

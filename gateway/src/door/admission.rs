@@ -17,7 +17,7 @@ use shared::{
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{metrics::DoorMetrics, settings::DoorSettings, turned_away::TurnedAway};
+use super::{limits::Limits, metrics::DoorMetrics, settings::DoorSettings, turned_away::TurnedAway};
 
 /// How often the queues are looked at.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -73,18 +73,12 @@ impl Admission {
         answered
     }
 
-    /// Looks at the queues every second until `stop`, and tells `seen` whether the bus answered.
-    pub async fn watch(
-        &self,
-        bus: &Arc<dyn Bus>,
-        metrics: &DoorMetrics,
-        stop: &CancellationToken,
-        seen: impl Fn(bool) + Send,
-    ) {
+    /// Looks at the queues every second until `stop`, and tells `limits` whether the bus answered.
+    pub async fn watch(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics, limits: &Limits, stop: &CancellationToken) {
         let mut tick = interval(SAMPLE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            seen(self.sample(bus, metrics).await);
+            limits.look(self.sample(bus, metrics).await).await;
         }
     }
 }

@@ -9,9 +9,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use shared::{
-    bus::{Admission, Admit, Bucket, Bus, BusError, Ceiling, Held, LimitKind, MemoryBus, Places},
+    bus::{Admission, Admit, Bucket, Bus, BusError, Ceiling, Held, LimitKind, MemoryBus, Places, StateWrite},
     wire::ErrorCode,
 };
 use tokio::time::{Instant, timeout};
@@ -28,6 +29,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 /// The set of all sessions.
 pub(crate) const ALL_PLACES: &str = "places:all";
+/// What is written to see whether the bus can be written to.
+const WRITABLE: &str = "limits:writable";
 
 /// Buckets, places and quotas.
 #[derive(Debug)]
@@ -213,6 +216,7 @@ impl Limits {
             Ok(Err(BusError::OutOfMemory)) => {
                 let message = "no room is left for another session; try again soon";
                 let away = TurnedAway::new(ErrorCode::Overloaded, "full", message);
+                self.set_away(false);
                 return Err(away.after(Duration::from_secs(10)));
             }
             Ok(Err(error)) => {
@@ -224,14 +228,26 @@ impl Limits {
                 true
             }
         };
-        self.seen(!away);
+        self.set_away(away);
         Ok(answer.ok().and_then(Result::ok))
     }
 
-    /// Whether the bus answered just now, whoever asked it: if so, it is asked for limits again.
-    pub(super) fn seen(&self, answered: bool) {
-        self.metrics.set_local(!answered);
-        let leave_alone = (!answered).then(|| Instant::now() + LEAVE_ALONE);
+    /// Takes note of whether the bus `answered` a question just now. One that was away is back once it can also be written to:
+    /// limits are counted, and a replica or a full disk only lets itself be read.
+    pub(super) async fn look(&self, answered: bool) {
+        let was_away = self.away_until.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let back = answered && (!was_away || self.can_write().await);
+        self.set_away(!back);
+    }
+
+    async fn can_write(&self) -> bool {
+        let mark = StateWrite { key: WRITABLE.to_owned(), value: Bytes::new(), ttl: LEASE };
+        matches!(timeout(BUS_PATIENCE, self.bus.set(mark)).await, Ok(Ok(()) | Err(BusError::OutOfMemory)))
+    }
+
+    fn set_away(&self, away: bool) {
+        self.metrics.set_local(away);
+        let leave_alone = away.then(|| Instant::now() + LEAVE_ALONE);
         *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = leave_alone;
     }
 }

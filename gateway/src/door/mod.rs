@@ -99,7 +99,7 @@ impl Door {
 
     /// Looks at the queues every second until `stop`.
     pub async fn watch(&self, stop: &CancellationToken) {
-        self.admission.watch(&self.bus, &self.metrics, stop, |answered| self.limits.seen(answered)).await;
+        self.admission.watch(&self.bus, &self.metrics, &self.limits, stop).await;
     }
 
     /// Who people are; `None`: nobody is asked.

@@ -83,15 +83,13 @@ async fn answer(hygiene: &Hygiene, address: ClientAddress, request: Request, nex
         return away.into_response();
     }
     let ends_sign_in = ["/auth/finish", "/auth/callback"].contains(&path);
-    match timeout(ANSWER_WITHIN, next.run(request)).await {
-        Ok(response) => {
-            if ends_sign_in {
-                hygiene.door.metrics().count_sign_in(response.status());
-            }
-            response
-        }
-        Err(_) => simple(ErrorCode::Timeout, "the answer took too long; try again").into_response(),
+    let answer = timeout(ANSWER_WITHIN, next.run(request)).await;
+    if ends_sign_in {
+        // Whoever it was that did not answer in time is as good as away.
+        let status = answer.as_ref().map_or(StatusCode::SERVICE_UNAVAILABLE, Response::status);
+        hygiene.door.metrics().count_sign_in(status);
     }
+    answer.unwrap_or_else(|_| simple(ErrorCode::Timeout, "the answer took too long; try again").into_response())
 }
 
 fn simple(code: ErrorCode, message: &str) -> TurnedAway {

@@ -8,12 +8,14 @@
 //!
 //! All positions are samples at 16 kHz since the session's first one.
 
+mod cut;
 mod going_on;
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
 use shared::{audio::duration_to_samples, ids::UtteranceId};
 
+pub use self::cut::{Cut, EndReason};
 use super::{PRE_ROLL, SpeechDetector, certainty::Frames, onset::Onset, quiet::quietest_point};
 
 /// Audio after the last speech that still belongs to an utterance (300 ms): word ends fade below what a detector hears.
@@ -57,48 +59,6 @@ impl Default for SegmenterConfig {
             min_speech: Duration::from_millis(96),
         }
     }
-}
-
-/// Why an utterance ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EndReason {
-    /// Nobody spoke for the silence threshold.
-    Silence,
-    /// It reached the maximum length; if speech goes on, so does the next utterance from the same sample.
-    MaxLength,
-    /// It was split where its committed text ends; the next utterance goes on from the same sample.
-    Split,
-    /// The client asked for it, or sends no more.
-    Finalized,
-}
-
-/// What became of the audio, in order. For each utterance: one `Started`, its audio without gaps, one `Ended`. Audio
-/// behind the `end_sample` of an utterance that was cut is not part of it: the next begins there and gets it again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cut {
-    /// Speech has begun.
-    Started {
-        /// Counts from 1.
-        utterance: UtteranceId,
-        /// First sample, pre-roll included.
-        start_sample: u64,
-    },
-    /// The next stretch of an open utterance, of any length.
-    Audio {
-        /// Which.
-        utterance: UtteranceId,
-        /// 16 kHz mono.
-        samples: Vec<i16>,
-    },
-    /// The utterance is complete.
-    Ended {
-        /// Which.
-        utterance: UtteranceId,
-        /// One past its last sample.
-        end_sample: u64,
-        /// Why.
-        reason: EndReason,
-    },
 }
 
 /// Cuts one session's audio into utterances. The same audio gives the same utterances however it is chunked (`Audio`
@@ -288,16 +248,17 @@ impl Segmenter {
     fn begin(&mut self, first: u64, now: u64, out: &mut Vec<Cut>) {
         self.onset.clear();
         self.drop_until(first.saturating_sub(self.pre_roll));
-        self.start(self.held_from, now, Frames::default(), out);
+        self.start((self.held_from, first), now, Frames::default(), out);
         self.cut_to_length(out);
         self.stream(out);
     }
 
-    fn start(&mut self, start: u64, last_speech: u64, heard: Frames, out: &mut Vec<Cut>) {
+    /// Opens an utterance that begins at `start`, and its speech at `speech`.
+    fn start(&mut self, (start, speech): (u64, u64), last_speech: u64, heard: Frames, out: &mut Vec<Cut>) {
         let utterance = self.next_utterance;
         self.next_utterance = UtteranceId(utterance.0.saturating_add(1));
         self.open = Some(Open { utterance, start, last_speech, flicker: true, heard, committed: start });
-        out.push(Cut::Started { utterance, start_sample: start });
+        out.push(Cut::Started { utterance, start_sample: start, speech_sample: speech });
     }
 
     /// End of what belongs to the open utterance as far as is known.
@@ -341,7 +302,7 @@ impl Segmenter {
         self.open = None;
         self.ended.push((open.utterance, open.heard));
         if open.last_speech > cut {
-            self.start(cut, open.last_speech, open.heard, out);
+            self.start((cut, cut), open.last_speech, open.heard, out);
         }
     }
 
@@ -440,7 +401,8 @@ mod tests {
         let mut last_end = 0;
         for cut in cuts {
             match cut {
-                Cut::Started { utterance, start_sample } => {
+                Cut::Started { utterance, start_sample, speech_sample } => {
+                    assert!(speech_sample >= start_sample, "{utterance} speaks before it begins");
                     assert!(open.is_none(), "{utterance} starts inside another");
                     assert_eq!(utterance.0 as usize, utterances.len() + 1);
                     assert!(*start_sample >= last_end, "{utterance} overlaps the one before");
@@ -494,8 +456,14 @@ mod tests {
         // Silence shorter than trailing and pre-roll together: they share it.
         let short = SegmenterConfig { silence_threshold: Duration::from_millis(400), ..SegmenterConfig::default() };
         let input = audio(&[(false, 400), (true, 500), (false, 450), (true, 500), (false, 900)]);
-        let got = checked(&cut(&mut Segmenter::new(short, Box::new(Marked)), &input, 160), &input);
+        let cuts = cut(&mut Segmenter::new(short, Box::new(Marked)), &input, 160);
+        let got = checked(&cuts, &input);
         assert_eq!((ms(got[0].1), ms(got[1].0)), (1200, 1200));
+        let speech = cuts.iter().filter_map(|cut| match cut {
+            Cut::Started { speech_sample, .. } => Some(ms(*speech_sample)),
+            _ => None,
+        });
+        assert_eq!(speech.collect::<Vec<_>>(), [400, 1350], "the second had room for 150 ms of pre-roll");
     }
 
     #[test]
@@ -629,7 +597,8 @@ mod tests {
         let mut segmenter = Segmenter::resumed(config, Box::new(Marked), 32_000, UtteranceId(7));
         let mut cuts = Vec::new();
         segmenter.push(&audio(&[(false, 1000), (true, 500)]), &mut cuts);
-        let expected = Cut::Started { utterance: UtteranceId(7), start_sample: 32_000 + 700 * 16 };
+        let (start_sample, speech_sample) = (32_000 + 700 * 16, 32_000 + 1000 * 16);
+        let expected = Cut::Started { utterance: UtteranceId(7), start_sample, speech_sample };
         assert_eq!(cuts.first(), Some(&expected));
     }
 

@@ -14,16 +14,19 @@ pub(super) struct Arrivals {
     known_from_ms: u64,
     /// Audio up to here had come by then.
     marks: VecDeque<(u64, Instant)>,
+    /// When the newest audio came.
+    newest: Option<Instant>,
 }
 
 impl Arrivals {
     /// Nothing is known of the audio before `from_ms`.
     pub(super) fn from(from_ms: u64) -> Self {
-        Self { known_from_ms: from_ms, marks: VecDeque::with_capacity(KEPT) }
+        Self { known_from_ms: from_ms, marks: VecDeque::with_capacity(KEPT), newest: None }
     }
 
     /// All audio before `until_ms` has come.
     pub(super) fn came(&mut self, until_ms: u64, now: Instant) {
+        self.newest = Some(now);
         let marked = self.marks.back().map_or(self.known_from_ms, |(until, _)| *until);
         if until_ms < marked + STEP_MS {
             return;
@@ -36,13 +39,13 @@ impl Arrivals {
         self.marks.push_back((until_ms, now));
     }
 
-    /// When the audio before `at_ms` had come; `now` where that is newer than the newest mark. `None` where nobody knows.
-    pub(super) fn of(&self, at_ms: u64, now: Instant) -> Option<Instant> {
+    /// When the audio before `at_ms` had come; behind the newest mark, with the newest audio. `None` where nobody knows.
+    pub(super) fn of(&self, at_ms: u64) -> Option<Instant> {
         if at_ms <= self.known_from_ms {
             return None;
         }
         let mark = self.marks.partition_point(|(until, _)| *until < at_ms);
-        Some(self.marks.get(mark).map_or(now, |(_, came)| *came))
+        self.marks.get(mark).map(|(_, came)| *came).or(self.newest)
     }
 }
 
@@ -58,11 +61,12 @@ mod tests {
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut arrivals = Arrivals::from(1000);
         (1..=100).for_each(|n| arrivals.came(1000 + n * 10, at(n * 10)));
-        assert_eq!(arrivals.of(1000, at(2000)), None, "another gateway received that");
-        assert_eq!(arrivals.of(1020, at(2000)), Some(at(100)));
-        assert_eq!(arrivals.of(1100, at(2000)), Some(at(100)));
-        assert_eq!(arrivals.of(1101, at(2000)), Some(at(200)));
-        assert_eq!(arrivals.of(2001, at(2000)), Some(at(2000)), "it came just now");
+        assert_eq!(arrivals.of(1000), None, "another gateway received that");
+        assert_eq!(arrivals.of(1020), Some(at(100)));
+        assert_eq!(arrivals.of(1100), Some(at(100)));
+        assert_eq!(arrivals.of(1101), Some(at(200)));
+        arrivals.came(2010, at(1010));
+        assert_eq!(arrivals.of(2001), Some(at(1010)), "it came with the newest, however long ago that is");
     }
 
     #[test]
@@ -70,7 +74,7 @@ mod tests {
         let start = Instant::now();
         let mut arrivals = Arrivals::from(0);
         arrivals.came(30_000, start);
-        assert_eq!(arrivals.of(100, start + Duration::from_secs(2)), Some(start));
+        assert_eq!(arrivals.of(100), Some(start));
     }
 
     #[test]
@@ -79,7 +83,7 @@ mod tests {
         let mut arrivals = Arrivals::from(0);
         (1..=2000).for_each(|n| arrivals.came(n * STEP_MS, start));
         assert!(arrivals.marks.len() == KEPT && arrivals.marks.capacity() < 2 * KEPT);
-        assert_eq!(arrivals.of(1600 * STEP_MS, start), None);
-        assert!(arrivals.of(1601 * STEP_MS, start).is_some());
+        assert_eq!(arrivals.of(1600 * STEP_MS), None);
+        assert!(arrivals.of(1601 * STEP_MS).is_some());
     }
 }

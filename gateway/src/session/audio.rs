@@ -20,8 +20,8 @@ const ACK_STEP_MS: u64 = 1000;
 /// What the audio leads to, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
-    /// An utterance began.
-    Started { utterance: UtteranceId, start_ms: u64 },
+    /// An utterance began, and its speech at `speech_ms`.
+    Started { utterance: UtteranceId, start_ms: u64, speech_ms: u64 },
     /// PCM (16 kHz mono s16le) of it, reaching to `end_ms`, is to be stored. `speech_share`: of its frames so far, those that
     /// surely hold speech.
     Append { utterance: UtteranceId, pcm: Bytes, end_ms: u64, speech_share: f32 },
@@ -146,9 +146,10 @@ impl Audio {
         let mut split = false;
         for cut in cuts {
             match cut {
-                Cut::Started { utterance, start_sample } => {
+                Cut::Started { utterance, start_sample, speech_sample } => {
                     self.chunk_end = start_sample;
-                    steps.push(Step::Started { utterance, start_ms: samples_to_ms(start_sample) });
+                    let (start_ms, speech_ms) = (samples_to_ms(start_sample), samples_to_ms(speech_sample));
+                    steps.push(Step::Started { utterance, start_ms, speech_ms });
                 }
                 Cut::Audio { utterance, samples } => {
                     self.chunk.extend(samples.iter().flat_map(|s| s.to_le_bytes()));

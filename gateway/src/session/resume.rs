@@ -20,7 +20,7 @@ use super::{
     arrivals::Arrivals,
     audio::{Audio, Beginning},
     end::{End, bad_order, check_glossary, check_targets, distinct, parse, replaced, too_large, unavailable},
-    state::{Founding, Progress, ResumeToken, State},
+    state::{Founding, Progress, ResumeToken, State, unquoted},
     trace::{self, Traces},
 };
 use crate::{
@@ -202,7 +202,8 @@ impl Session {
         let traces = Traces::new(id, context.bus.as_ref(), traces);
         Ok(Self {
             arrivals: Arrivals::from(audio.received_ms()),
-            counted_ms: 0,
+            // What came before was counted by whoever received it.
+            counted_ms: audio.received_ms(),
             id,
             owner,
             token,
@@ -272,7 +273,7 @@ async fn read<T: serde::de::DeserializeOwned>(context: &Context, key: &str) -> R
     let Some(bytes) = context.bus.get(key).await.map_err(|e| unavailable(&e))? else { return Ok(None) };
     let read = jobs::decode(&bytes);
     read.map(Some).map_err(|error| {
-        tracing::error!(%error, "what was written of a session cannot be read");
+        tracing::error!(fault = unquoted(&error), "what was written of a session cannot be read");
         expired()
     })
 }
@@ -346,7 +347,9 @@ async fn read_log(context: &Context, id: SessionId, last_event: u64) -> Result<V
             // An event may be there twice when a reply was lost.
             Ok(event) if event.event > events.last().map_or(last_event, |newest| newest.event) => events.push(event),
             Ok(_) => {}
-            Err(error) => tracing::error!(session = %id, %error, "an event that was kept cannot be read"),
+            Err(error) => {
+                tracing::error!(session = %id, fault = unquoted(&error), "an event that was kept cannot be read");
+            }
         }
     }
     Ok(events)

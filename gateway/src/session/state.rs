@@ -8,6 +8,11 @@ use subtle::ConstantTimeEq as _;
 use super::trace;
 use crate::dispatch::{Memory, MemoryView};
 
+/// What was wrong with JSON, without what stands there: it may be what was said.
+pub(super) fn unquoted(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())
+}
+
 /// What does not change while a session lives.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Founding {
@@ -46,7 +51,7 @@ pub(super) struct StateView<'a> {
     pub(super) founding: &'a Founding,
     pub(super) progress: Progress,
     pub(super) dispatch: MemoryView<'a>,
-    pub(super) traces: &'a trace::Memory,
+    pub(super) traces: trace::MemoryView<'a>,
 }
 
 /// As it is read back.
@@ -99,6 +104,13 @@ impl ResumeToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_said_is_no_part_of_a_fault() {
+        let error = serde_json::from_str::<Progress>(r#"{"safe_ms": "good morning"}"#).unwrap_err();
+        assert!(error.to_string().contains("good morning"));
+        assert_eq!(unquoted(&error), "Data error at line 1 column 26");
+    }
 
     #[test]
     fn a_token_is_read_back_and_nothing_else_is_one() {

@@ -56,12 +56,12 @@ impl Session {
         self.torn = true;
         for step in steps {
             match step {
-                Step::Started { utterance, start_ms } => {
+                Step::Started { utterance, start_ms, speech_ms } => {
                     self.utterances += 1;
                     self.context.metrics.utterances.inc();
                     self.traces.opened(utterance);
                     self.say(ServerMessage::SpeechStarted { utterance, start_ms });
-                    if let Some(shown) = self.dispatch.opened(utterance, start_ms) {
+                    if let Some(shown) = self.dispatch.opened(utterance, start_ms, speech_ms) {
                         self.say(shown);
                     }
                 }

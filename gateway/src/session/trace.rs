@@ -24,6 +24,8 @@ use crate::dispatch::Closed;
 
 /// The traces of the open utterances.
 pub(super) type Memory = BTreeMap<UtteranceId, Open>;
+/// The same as they are written down.
+pub(super) type MemoryView<'a> = BTreeMap<&'a UtteranceId, &'a Open>;
 
 /// The traces of one session.
 #[derive(Debug)]
@@ -105,9 +107,10 @@ impl Traces {
         self.client = client;
     }
 
-    /// What must be known to go on.
-    pub(super) fn memory(&self) -> &Memory {
-        &self.open
+    /// What must be known to go on: the traces of the utterances that something is still owed of. What is closed has its last
+    /// word in the same write, and nobody who goes on from there would hear of its end.
+    pub(super) fn memory(&self, owed: impl Fn(UtteranceId) -> bool) -> MemoryView<'_> {
+        self.open.iter().filter(|(utterance, _)| owed(**utterance)).collect()
     }
 
     /// Id of the trace that what happens now belongs to: the newest open utterance's, or else the session's own.
@@ -306,9 +309,11 @@ mod tests {
     fn a_gateway_that_goes_on_with_a_session_goes_on_with_its_traces() {
         let mut before = traces(Memory::new());
         before.join(CLIENT.parse().ok());
+        before.opened(UtteranceId(3));
         before.opened(UtteranceId(4));
-        let written = serde_json::to_string(before.memory()).unwrap();
+        let written = serde_json::to_string(&before.memory(|utterance| utterance != UtteranceId(3))).unwrap();
         let mut after = traces(serde_json::from_str(&written).unwrap());
+        assert_eq!(after.open.len(), 1, "nothing more comes of the third, and so nothing would end its trace");
         assert_eq!(after.trace_id(), before.trace_id());
         assert!(after.open[&UtteranceId(4)].stored, "its first audio came long ago");
         let (was, is) = (&before.open[&UtteranceId(4)], &after.open[&UtteranceId(4)]);

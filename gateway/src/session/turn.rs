@@ -13,6 +13,7 @@ use bytes::Bytes;
 use shared::{
     bus::{Effects, EntryId, Guard, Produce, Publish, StateWrite},
     jobs::{self, JobKind, SESSION_TTL, SpeechJob},
+    telemetry::Span,
     wire::{ErrorCode, Event, ServerMessage},
 };
 
@@ -23,8 +24,7 @@ use super::{
     store::Patience,
 };
 use crate::{
-    dispatch::{Shown, Since, Stage, Tally, millis},
-    segment::PRE_ROLL,
+    dispatch::{Shown, Since, millis},
     socket::Outbox,
 };
 
@@ -88,35 +88,37 @@ impl Session {
             self.commit(Effects { guard: None, publish, produce, set }).await?;
         }
         self.torn = false;
+        let (tally, closed) = (self.dispatch.take_tally(), self.dispatch.take_closed());
+        // Asked for, whether or not the client is still there to see what comes of it.
+        self.context.metrics.count_decodes(&tally);
         events.iter().for_each(|event| self.context.metrics.count_told(&event.message));
-        for event in &events {
-            self.keep_text(&event.message);
-            outbox.send(event).await?;
-            outbox.once_written(self.traces.said(&event.message)).await?;
+        let mut spans: Vec<Vec<Span>> = events.iter().map(|event| self.traces.said(&event.message)).collect();
+        let ended = self.traces.closed(&closed);
+        match spans.last_mut() {
+            Some(with_the_last) => with_the_last.extend(ended),
+            None => ended.into_iter().for_each(Span::end),
         }
-        let tally = self.dispatch.take_tally();
-        self.count(&tally);
-        let closed = self.dispatch.take_closed();
-        outbox.once_written(self.traces.closed(&closed)).await?;
+        for (event, spans) in events.iter().zip(spans) {
+            self.keep_text(&event.message);
+            outbox.send_within(event, spans).await?;
+        }
+        self.observe(&tally.shown);
         if !closed.is_empty() {
             self.clean(&closed, Vec::new()).await;
         }
         Ok(())
     }
 
-    /// Counts what the dispatcher did, and how long it took until what it shows was said.
-    fn count(&self, tally: &Tally) {
-        let (metrics, now) = (&self.context.metrics, Instant::now());
-        metrics.count_decodes(tally);
-        for Shown { stage, since } in &tally.shown {
-            let since = match (stage, since) {
-                (_, Since::Moment(then)) => Some(*then),
-                // What is taken along before speech is no part of it.
-                (Stage::First, Since::Audio(from_ms)) => self.arrivals.of(from_ms + millis(PRE_ROLL), now),
-                (_, Since::Audio(to_ms)) => self.arrivals.of(*to_ms, now),
+    /// How long it took until what is shown was said. What a client that went away did not get has no time.
+    fn observe(&self, shown: &[Shown]) {
+        let now = Instant::now();
+        for Shown { stage, since } in shown {
+            let since = match since {
+                Since::Moment(then) => Some(*then),
+                Since::Audio(to_ms) => self.arrivals.of(*to_ms),
             };
             if let Some(since) = since {
-                metrics.stage(*stage).observe(now.duration_since(since).as_secs_f64());
+                self.context.metrics.stage(*stage).observe(now.duration_since(since).as_secs_f64());
             }
         }
     }
@@ -163,7 +165,7 @@ impl Session {
             founding: &self.founding,
             progress,
             dispatch: self.dispatch.memory(),
-            traces: self.traces.memory(),
+            traces: self.traces.memory(|utterance| self.dispatch.holds(utterance)),
         };
         let state = jobs::encode(&view).map_err(|e| unwritable(&e))?;
         let write = |key, value| StateWrite { key, value, ttl };
