@@ -43,4 +43,12 @@ def missed():
         spoil(docs)
         if not any(word in fault for fault in check.faults(docs, check.COMPONENTS)):
             silent.append(f"no fault says `{word}`")
+    docs = copy.deepcopy(all_of_them)
+    volumes = pod(docs, "translation-worker")["volumes"]
+    next(volume for volume in volumes if volume["name"] == "redis")["secret"]["secretName"] = "redis-gateway"
+    if not any("redis-gateway" in fault for fault in check.user_faults(docs)):
+        silent.append("no fault says that a worker has the gateway's user of Redis")
+    monitor = {"jobLabel": "app.kubernetes.io/part-of", "selector": {"matchLabels": {"subtide/bus": "true"}}, "podMetricsEndpoints": [{"port": "health"}]}
+    if not any("the rules ask" in fault for fault in check.monitor_faults(all_of_them, monitor)):
+        silent.append("no fault says that all pods would be one job")
     return silent

@@ -9,6 +9,7 @@ not checked, and it says so.
 """
 
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -339,12 +340,50 @@ def faults(docs, components):
     return found + list(arrow_faults(docs, components))
 
 
+def monitor_faults(docs, monitor):
+    """Whether what Prometheus is told finds every role, under the names that its rules ask for."""
+    rules = (ROOT / "infra/prometheus/rules.yml").read_text()
+    scrape = yaml.safe_load((ROOT / "infra/prometheus/scrape-kubernetes.yml").read_text())["scrape_configs"][0]
+    label = next(one["source_labels"][0] for one in scrape["relabel_configs"] if one.get("target_label") == "job")
+    if label != "__meta_kubernetes_pod_label_" + re.sub(r"\W", "_", monitor["jobLabel"]):
+        yield f"scrape-kubernetes.yml makes `job` of {label}, the PodMonitor of {monitor['jobLabel']}"
+    seen = {labels(doc).get(monitor["jobLabel"]): doc for doc in of_kind(docs, *WORKLOADS) if selects(monitor["selector"], labels(doc))}
+    for job in sorted(set(re.findall(r'absent\(up\{job="([a-z-]+)"\}', rules)) ^ set(seen)):
+        yield f"PodMonitor: the rules ask for the jobs of the roles, and {job} is not one of both"
+    for endpoint in monitor["podMetricsEndpoints"]:
+        for job, doc in seen.items():
+            if endpoint["port"] not in [port.get("name") for one in containers(doc) for port in one.get("ports", [])]:
+                yield f"PodMonitor: {job} has no port {endpoint['port']}"
+
+
+def user_faults(docs):
+    """Each role is handed its own user of Redis, and no other's: the Secrets of secrets.sh as it prints them."""
+    done = subprocess.run(["sh", str(HERE / "secrets.sh")], capture_output=True, text=True)
+    if done.returncode:
+        yield f"secrets.sh: {done.stderr}"
+        return
+    made = {doc["metadata"]["name"]: doc["stringData"] for doc in yaml.safe_load_all(done.stdout)}
+    allowed = dict(re.findall(r"^user (\S+) on #([0-9a-f]{64}) ", made["redis-acl"]["users.acl"], re.M))
+    for doc in of_kind(docs, "Deployment"):
+        role = doc["metadata"]["name"]
+        secrets = {volume["secret"]["secretName"] for volume in doc["spec"]["template"]["spec"].get("volumes", []) if "secret" in volume}
+        wanted = {f"redis-{role}"} if labels(doc).get("subtide/bus") else set()
+        if {name for name in secrets if name.startswith("redis-")} != wanted:
+            yield f"{name_of(doc)}: has the Secrets {sorted(secrets)} of Redis, not {sorted(wanted)}"
+        for name in wanted & set(made):
+            user, password = re.match(r"redis://([^:]+):([^@]+)@redis:6379$", made[name]["url"]).groups()
+            if user != role or allowed.get(user) != hashlib.sha256(password.encode()).hexdigest():
+                yield f"secrets.sh: {name} is not the user {role} of users.acl"
+
+
 def example_faults():
     """The overlay that README.md shows, and the patch of ScaledObjects that it shows, on top of everything."""
     text = (HERE / "README.md").read_text()
     blocks = [yaml.safe_load(re.sub(rf"^{indent}", "", block, flags=re.M))
               for indent, block in re.findall(r"^( *)```yaml\n(.*?)^ *```", text, re.M | re.S)]
-    mine, patches = blocks
+    of = {block.get("kind"): block for block in blocks}
+    mine, patches = of["Kustomization"], of[None]
+    yield from (f"README.md: {fault}" for fault in monitor_faults(render("cpu", ["metrics"]), of["PodMonitor"]["spec"]))
     docs = render("cpu", [], mine)
     images = {one["image"] for doc in of_kind(docs, *WORKLOADS) for one in containers(doc)}
     wanted = {f"{image['newName']}:{image['newTag']}" for image in mine["images"]} | {"redis:7.2"}
@@ -370,6 +409,7 @@ def main():
             rendered += 1
             found |= {f"overlays/{overlay} with {' '.join(chosen) or 'nothing'}: {fault}" for fault in faults(docs, chosen + own)}
     found |= set(example_faults())
+    found |= set(user_faults(render("cpu", COMPONENTS)))
     rendered += 2
     if "--self-test" in sys.argv:
         import bad_examples

@@ -4,13 +4,25 @@
 #   sh secrets.sh | kubectl create -n subtide -f -
 #
 # `create`, so that what is there already is never replaced: a second run says AlreadyExists and changes nothing.
-# Nothing is written to disk or stands in an argument. Needs openssl.
+# Nothing is written to disk or stands in an argument. Needs openssl. What each role may do in Redis is ../redis/users.acl.
 set -eu
 random() { openssl rand -hex 32; }
 sha256() { printf %s "$1" | openssl dgst -sha256 -r | cut -d' ' -f1; }
 
-roles=$(random)
+gateway=$(random)
+stt_worker=$(random)
+translation_worker=$(random)
 keda=$(random)
+
+# Those of its users that are here too, with the SHA-256 of their passwords; indented, to stand in what follows.
+users() {
+    sed -n "s/{gateway}/$(sha256 "$gateway")/; s/{stt-worker}/$(sha256 "$stt_worker")/
+        s/{translation-worker}/$(sha256 "$translation_worker")/
+        /^user \(default\|health\|gateway\|stt-worker\|translation-worker\) /s/^/    /p" "$1"
+}
+acl=$(users "$(dirname "$0")/../redis/users.acl")
+[ "$(printf '%s\n' "$acl" | wc -l)" -eq 5 ] || { echo "secrets.sh: ../redis/users.acl has other users than expected" >&2; exit 65; }
+
 cat <<YAML
 # Who may do what in Redis. Passwords are here as their SHA-256 alone.
 apiVersion: v1
@@ -18,17 +30,27 @@ kind: Secret
 metadata: {name: redis-acl}
 stringData:
   users.acl: |
-    user default off
-    user subtide on #$(sha256 "$roles") ~* resetchannels -@all +@read +@write +@scripting +@connection -@dangerous -function -script|flush +info +time
-    user health on nopass resetkeys resetchannels -@all +ping
+$acl
     user keda on #$(sha256 "$keda") resetkeys ~audio_jobs ~translation_jobs resetchannels -@all +@connection -@dangerous +info +xpending +xinfo|groups
 ---
-# How gateway and workers reach Redis.
+# How each role reaches Redis, as a user of its own.
 apiVersion: v1
 kind: Secret
-metadata: {name: redis-client}
+metadata: {name: redis-gateway}
 stringData:
-  url: redis://subtide:$roles@redis:6379
+  url: redis://gateway:$gateway@redis:6379
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: redis-stt-worker}
+stringData:
+  url: redis://stt-worker:$stt_worker@redis:6379
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: redis-translation-worker}
+stringData:
+  url: redis://translation-worker:$translation_worker@redis:6379
 ---
 # How KEDA looks at the queues (components/keda).
 apiVersion: v1
