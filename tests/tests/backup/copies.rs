@@ -123,9 +123,15 @@ async fn backups_are_private_whole_and_as_many_as_wanted() {
         fs::create_dir(folder.join(name)).unwrap();
     }
     fs::create_dir(folder.join(".subtide-2020-01-01T000000Z.partial")).unwrap();
+    // Of Redis alone: counted apart, or those of every hour would drive out those of every night.
+    let redis = folder.join("subtide-2020-01-01T000001Z");
+    fs::create_dir(&redis).unwrap();
+    fs::write(redis.join("ABOUT"), "redis=aof\n").unwrap();
+    fs::write(redis.join("SHA256SUMS"), "").unwrap();
     let made: Vec<_> = (0..4).map(|_| installation.backup(&["--only", "database", "--keep", "2"])).collect();
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-    let mut wanted: Vec<_> = made[2..].iter().map(name).chain(others.map(str::to_owned)).collect();
+    let mut wanted: Vec<_> =
+        made[2..].iter().map(name).chain(others.map(str::to_owned)).chain([name(&redis)]).collect();
     wanted.sort();
     assert_eq!(backups_in(folder), wanted);
     for (file, _) in files(&made[3]) {
