@@ -92,3 +92,30 @@ async fn without_redis_each_gateway_limits_on_its_own_and_sign_in_is_closed() {
     assert!(gateway.metric("gateway_limits_local") < 0.5);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_can_only_be_read_is_away_until_it_can_be_written_to() {
+    let redis = RedisServer::spawn().await;
+    let town = town(&redis).await;
+    let gateway = town.gateway(|config| config.door.connections_per_minute = 5).await;
+    let mut other = redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut primary = async |host: &str, port: &str| {
+        let told: Result<(), _> = redis::cmd("REPLICAOF").arg(host).arg(port).query_async(&mut other).await;
+        told.unwrap();
+    };
+    let bearer = format!("Bearer {}", good_hs256("ana"));
+    let knock = async || gateway.knock(STREAM, &[("Authorization", &bearer)]).await;
+    assert_eq!(knock().await.status, 101);
+    assert!(gateway.metric("gateway_limits_local") < 0.5);
+    // Of nobody: it takes no writes any more.
+    primary("127.0.0.1", "1").await;
+    assert_eq!(knock().await.status, 101);
+    for _ in 0..4 {
+        assert!(gateway.metric("gateway_limits_local") > 0.5, "that the queues can be read is not enough");
+        sleep(A_WHILE / 2).await;
+    }
+    primary("NO", "ONE").await;
+    sleep(A_WHILE).await;
+    assert!(gateway.metric("gateway_limits_local") < 0.5, "nobody need come for it to be seen");
+    gateway.stop().await;
+}

@@ -248,7 +248,7 @@ impl Segmenter {
     fn begin(&mut self, first: u64, now: u64, out: &mut Vec<Cut>) {
         self.onset.clear();
         self.drop_until(first.saturating_sub(self.pre_roll));
-        self.start((self.held_from, first), now, Frames::default(), out);
+        self.start((self.held_from, first.max(self.held_from)), now, Frames::default(), out);
         self.cut_to_length(out);
         self.stream(out);
     }
