@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use prometheus::Registry;
+use prometheus::{Registry, TextEncoder};
 use shared::{
     bus::{Bus, Delivery, Depth, Effects, Finished, MemoryBus, Produce, Publish},
     consumer::{BUS, Consumer, ConsumerMetrics, DeadLetter, JobError, JobHandler, Outcome},
@@ -104,6 +104,7 @@ struct Worker {
     stop: CancellationToken,
     task: JoinHandle<()>,
     health: Health,
+    registry: Registry,
 }
 
 fn start(bus: &MemoryBus, handler: &Arc<Handler>, name: &str, max_in_flight: usize, drain: Duration) -> Worker {
@@ -120,7 +121,7 @@ fn start(bus: &MemoryBus, handler: &Arc<Handler>, name: &str, max_in_flight: usi
         metrics: ConsumerMetrics::register(&registry, STREAM, GROUP).unwrap(),
     };
     let task = tokio::spawn(consumer.run(Arc::clone(handler), stop.clone()));
-    Worker { stop, task, health }
+    Worker { stop, task, health, registry }
 }
 
 async fn produce(bus: &MemoryBus, payload: &'static str) {
@@ -219,11 +220,19 @@ async fn a_handler_that_panics_costs_one_delivery_and_no_slot() {
     let handler = Handler::new(&bus);
     produce(&bus, "panic once").await;
     produce(&bus, "other").await;
-    let _worker = start(&bus, &handler, "a", 1, DRAIN);
+    let worker = start(&bus, &handler, "a", 1, DRAIN);
     let mut done = until_done(&bus, 2).await;
     done.sort();
     assert_eq!(done, ["other", "panic once"]);
     assert_eq!(handler.attempts("panic once"), 2);
+    let told = TextEncoder::new().encode_to_string(&worker.registry.gather()).unwrap();
+    for line in [
+        "subtide_jobs_total{outcome=\"retry\",stream=\"jobs\"} 1\n",
+        "subtide_jobs_total{outcome=\"done\",stream=\"jobs\"} 2\n",
+        "subtide_jobs_in_flight{stream=\"jobs\"} 0\n",
+    ] {
+        assert!(told.contains(line), "`{line}` is not there:\n{told}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::task::TaskTracker;
 
-use super::{Consumer, JobError, JobHandler, Outcome, seconds_since};
+use super::{Consumer, ConsumerMetrics, JobError, JobHandler, Outcome, seconds_since};
 use crate::{
     bus::{Delivery, EntryId},
     jobs::MAX_DELIVERIES,
@@ -38,8 +38,22 @@ struct Held<H: JobHandler> {
 
 impl<H: JobHandler> Drop for Held<H> {
     fn drop(&mut self) {
-        self.floor.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-        self.floor.consumer.metrics.set_in_flight(self.floor.held().len());
+        self.floor.change_held(|held| held.remove(&self.id));
+    }
+}
+
+/// A handler at work. One that panics is counted like one that fails: its job is tried again after a lease.
+#[derive(Debug)]
+struct Attempt<'a> {
+    metrics: &'a ConsumerMetrics,
+    start: Instant,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.metrics.observe("retry", seconds_since(self.start));
+        }
     }
 }
 
@@ -93,15 +107,21 @@ impl<H: JobHandler> Floor<H> {
     }
 
     fn hold(self: &Arc<Self>, id: EntryId) -> Option<Held<H>> {
-        let fresh = self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        self.consumer.metrics.set_in_flight(self.held().len());
+        let fresh = self.change_held(|held| held.insert(id));
         fresh.then(|| Held { floor: Arc::clone(self), id })
+    }
+
+    /// Changes what is held, and tells how many that are before anybody else can change it.
+    fn change_held(&self, change: impl FnOnce(&mut HashSet<EntryId>) -> bool) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut held);
+        self.consumer.metrics.set_in_flight(held.len());
+        changed
     }
 
     /// Does the job; what became of it.
     async fn work(&self, job: &Delivery) -> &'static str {
-        let start = Instant::now();
-        let metrics = &self.consumer.metrics;
+        let attempt = Attempt { metrics: &self.consumer.metrics, start: Instant::now() };
         let outcome = if job.deliveries > MAX_DELIVERIES {
             self.give_up(job, &format!("delivered {} times and never finished", job.deliveries)).await
         } else {
@@ -116,7 +136,7 @@ impl<H: JobHandler> Floor<H> {
                 "a job failed; it is tried again after a lease");
             "retry"
         });
-        metrics.observe(label, seconds_since(start));
+        attempt.metrics.observe(label, seconds_since(attempt.start));
         label
     }
 
