@@ -7,8 +7,8 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -127,6 +127,7 @@ fn decoded(text: &str) -> Option<String> {
 #[derive(Debug)]
 pub(super) struct Recorder {
     processor: BatchSpanProcessor,
+    waiting: Arc<Waiting>,
     sampler: Sampler,
 }
 
@@ -140,7 +141,8 @@ impl Recorder {
             .with_headers(config.headers.clone())
             .with_timeout(ANSWER_WITHIN)
             .build()?;
-        let mut exporter = Watched { exporter, away: AtomicBool::new(false) };
+        let waiting = Arc::new(Waiting::default());
+        let mut exporter = Watched { exporter, waiting: Arc::clone(&waiting), away: AtomicBool::new(false) };
         let instance = uuid::Uuid::new_v4().to_string();
         let resource = Resource::builder().with_service_name(service).with_attributes([
             KeyValue::new("service.namespace", "subtide"),
@@ -154,7 +156,39 @@ impl Recorder {
             .with_scheduled_delay(EVERY);
         let processor = BatchSpanProcessor::new(exporter, batches.build());
         tracing::info!(endpoint = config.endpoint, share = config.share, "traces are exported");
-        Ok(Self { processor, sampler: Sampler::TraceIdRatioBased(config.share) })
+        Ok(Self { processor, waiting, sampler: Sampler::TraceIdRatioBased(config.share) })
+    }
+}
+
+/// Spans between [`finished`] and the exporter. They are counted here, because the SDK does not tell what it loses.
+#[derive(Debug, Default)]
+struct Waiting {
+    spans: AtomicUsize,
+    /// Since the queue became full.
+    lost: AtomicUsize,
+}
+
+impl Waiting {
+    /// Whether there is room for one more; if not, it is lost, and the first of many is told.
+    fn enter(&self) -> bool {
+        if self.spans.fetch_add(1, Ordering::Relaxed) < QUEUE {
+            return true;
+        }
+        self.spans.fetch_sub(1, Ordering::Relaxed);
+        if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                waiting = QUEUE,
+                "spans come faster than the collector takes them; traces have holes, captions do not"
+            );
+        }
+        false
+    }
+
+    /// Spans go to the collector. How many were lost, once the queue has half emptied again.
+    fn leave(&self, spans: usize) -> Option<usize> {
+        let left = self.spans.fetch_sub(spans, Ordering::Relaxed).saturating_sub(spans);
+        let lost = if left <= QUEUE / 2 { self.lost.swap(0, Ordering::Relaxed) } else { 0 };
+        (lost > 0).then_some(lost)
     }
 }
 
@@ -162,11 +196,15 @@ impl Recorder {
 #[derive(Debug)]
 struct Watched {
     exporter: opentelemetry_otlp::SpanExporter,
+    waiting: Arc<Waiting>,
     away: AtomicBool,
 }
 
 impl SpanExporter for Watched {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        if let Some(lost) = self.waiting.leave(batch.len()) {
+            tracing::warn!(lost, "spans no longer come faster than they are taken");
+        }
         let outcome = self.exporter.export(batch).await;
         match (&outcome, self.away.swap(outcome.is_err(), Ordering::Relaxed)) {
             (Err(error), false) => {
@@ -214,7 +252,9 @@ pub(super) fn scope() -> InstrumentationScope {
 
 /// Hands a span to the exporter's thread, or loses it where too many wait. Never blocks.
 pub(super) fn finished(span: SpanData) {
-    if let Some(recorder) = RECORDER.get() {
+    if let Some(recorder) = RECORDER.get()
+        && recorder.waiting.enter()
+    {
         recorder.processor.on_end(span);
     }
 }
@@ -246,6 +286,15 @@ mod tests {
             assert!(faults.contains(key), "{faults}");
         }
         assert!(!faults.contains("hush"), "{faults}");
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_told_when_there_is_room_again() {
+        let waiting = Waiting::default();
+        assert_eq!((0..QUEUE + 3).filter(|_| waiting.enter()).count(), QUEUE);
+        assert_eq!(waiting.leave(BATCH), None, "it is nearly full");
+        assert_eq!(waiting.leave(QUEUE / 2), Some(3));
+        assert_eq!((waiting.leave(1), waiting.enter()), (None, true));
     }
 
     #[test]
