@@ -167,8 +167,8 @@ impl RoleProcess {
 }
 
 /// The whole of a role's `main`: without arguments `run`, which gets the keys common to all roles and the environment for
-/// its own; with the argument `health`, the question to the role's own health port. How `run` ended is said on standard
-/// error and in the exit code.
+/// its own; with the argument `health`, the question to the role's own health port. How `run` ended is said in the log (on
+/// standard error where there is none yet) and in the exit code.
 pub async fn main(
     name: &str,
     default_health_port: u16,
@@ -181,13 +181,19 @@ pub async fn main(
         Some(other) => Err(ConfigError { faults: vec![format!("argument `{other}`; usage: {name} [health]")] }.into()),
         None => run(process, env).await,
     };
+    if let Err(fault) = &outcome {
+        tell(name, fault);
+    }
     telemetry::shutdown().await;
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{name}: {fault}");
-            ExitCode::from(fault.exit_code())
-        }
+    outcome.map_or_else(|fault| ExitCode::from(fault.exit_code()), |()| ExitCode::SUCCESS)
+}
+
+/// Where errors are logged, in the log, and so to the tracker of errors; else on standard error.
+fn tell(role: &str, fault: &Fault) {
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!(role, code = fault.exit_code(), %fault, "this role cannot go on");
+    } else {
+        eprintln!("{role}: {fault}");
     }
 }
 
