@@ -44,9 +44,11 @@ impl History {
         Self { window, looks: VecDeque::new() }
     }
 
-    /// Keeps a look, and forgets what is older than the window.
+    /// Keeps a look, and forgets what is older than the window; the newest earlier look stays, however old it is, for without
+    /// it nothing can be told to have grown.
     pub(super) fn keep(&mut self, at: Instant, replicas: &[Replica]) {
-        while self.looks.front().is_some_and(|(then, _)| at.duration_since(*then) > self.window) {
+        while self.looks.len() > 1 && self.looks.front().is_some_and(|(then, _)| at.duration_since(*then) > self.window)
+        {
             self.looks.pop_front();
         }
         let spacing = self.window / KEPT;
@@ -197,5 +199,19 @@ mod tests {
         let later = now + Duration::from_secs(8);
         history.keep(later, &replicas);
         assert_eq!(history.reach(later), Duration::from_secs(8), "what is older than the window is forgotten");
+    }
+
+    #[test]
+    fn a_look_that_took_longer_than_the_window_has_rates() {
+        let (series, mut now) = (Series::of("jobs_total"), Instant::now());
+        let mut history = History::new(Duration::from_secs(10));
+        history.keep(now, &[replica(1, &jobs(100))]);
+        for done in [120, 140] {
+            now += Duration::from_secs(20);
+            let replicas = [replica(1, &jobs(done))];
+            history.keep(now, &replicas);
+            assert_eq!(history.beside(now, &replicas).rate(&series), Some(1.0));
+            assert_eq!(history.reach(now), Duration::from_secs(20));
+        }
     }
 }

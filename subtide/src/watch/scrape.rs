@@ -1,6 +1,6 @@
 //! One look at every role: what its health port says.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 
 use reqwest::{Client, redirect::Policy};
 use serde::Deserialize;
@@ -13,6 +13,8 @@ use super::{
 
 /// A health port answers within milliseconds; one that takes longer hangs.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// Why nothing was said where no process listens.
+const REFUSED: &str = "connection refused";
 /// More than any role tells: something else answers.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
@@ -75,7 +77,7 @@ impl Scraper {
             let scraper = self.clone();
             asked.spawn(async move { Replica { target, address, answer: scraper.ask(address).await } });
         }
-        let mut replicas = asked.join_all().await;
+        let mut replicas = without_other_loopbacks(asked.join_all().await);
         replicas.sort_by_key(|replica| replica.address);
         Scraped { replicas, unknown }
     }
@@ -102,6 +104,20 @@ impl Scraper {
     }
 }
 
+/// `localhost` often stands for two addresses, and a role listens at one of them: the other is no replica that is down.
+fn without_other_loopbacks(replicas: Vec<Replica>) -> Vec<Replica> {
+    let (refused, mut kept): (Vec<_>, Vec<_>) = replicas.into_iter().partition(|replica| {
+        replica.address.ip().is_loopback() && replica.answer.as_ref().is_err_and(|error| error == REFUSED)
+    });
+    let answers = |target: &Target| {
+        let same = |replica: &&Replica| replica.target == *target && replica.address.ip().is_loopback();
+        kept.iter().filter(same).any(|replica| replica.answer.is_ok())
+    };
+    let down: Vec<_> = refused.into_iter().filter(|replica| !answers(&replica.target)).collect();
+    kept.extend(down);
+    kept
+}
+
 /// The cause at the bottom, which is what the operating system says.
 fn why(error: &reqwest::Error) -> String {
     if error.is_timeout() {
@@ -111,6 +127,37 @@ fn why(error: &reqwest::Error) -> String {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    if cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        return REFUSED.to_owned();
+    }
     let text = cause.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_loopback_addresses_the_one_that_answers_is_the_role() {
+        let health =
+            HealthReport { role: String::new(), version: String::new(), ready: true, components: BTreeMap::new() };
+        let replica = |target: &str, address: &str, error: Option<&str>| {
+            let answer = Answer { health: health.clone(), metrics: Metrics::parse("") };
+            let answer = error.map_or(Ok(answer), |error| Err(error.to_owned()));
+            Replica { target: target.parse().unwrap(), address: address.parse().unwrap(), answer }
+        };
+        let kept = |second: Option<&str>, other: &str| {
+            let replicas = [
+                replica("localhost:1", "127.0.0.1:1", None),
+                replica("localhost:1", "[::1]:1", second),
+                replica("gateway:1", other, Some(REFUSED)),
+            ];
+            without_other_loopbacks(replicas.into()).len()
+        };
+        assert_eq!(kept(Some(REFUSED), "10.0.0.1:1"), 2);
+        assert_eq!(kept(Some(REFUSED), "127.0.0.2:1"), 2, "another name's role is down");
+        assert_eq!(kept(Some("no answer within 2 s"), "10.0.0.1:1"), 3, "something hangs there");
+        assert_eq!(kept(None, "10.0.0.1:1"), 3);
+    }
 }

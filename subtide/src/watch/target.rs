@@ -1,13 +1,20 @@
 //! Where roles tell how they are: names that may stand for many replicas.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use shared::config::Env;
+use tokio::{
+    net::lookup_host,
+    time::{Instant, timeout_at},
+};
 
 /// `STATUS_TARGETS`: health ports that `subtide top` and `subtide status` look at, separated by commas.
 pub const ENV_STATUS_TARGETS: &str = "STATUS_TARGETS";
 /// Default of [`ENV_STATUS_TARGETS`]: gateway, stt-worker and translation-worker on this machine.
 pub const DEFAULT_STATUS_TARGETS: &str = "127.0.0.1:8080,127.0.0.1:8081,127.0.0.1:8082";
+
+/// A name server that answers does so within milliseconds.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(2);
 
 /// `HOST:PORT` of a health port; every address that the name stands for is a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,18 +70,28 @@ impl Targets {
     /// Every address with the name it was found by first, and the names that stand for none, with why.
     pub(super) async fn resolve(&self) -> (BTreeMap<SocketAddr, Target>, Vec<(Target, String)>) {
         let (mut found, mut unknown) = (BTreeMap::new(), Vec::new());
-        for target in &self.list {
-            match tokio::net::lookup_host(&target.0).await {
+        let deadline = Instant::now() + LOOK_UP_WITHIN;
+        // All at once: one name that nobody answers for must not hold up the others.
+        let look_up = |target: &Target| tokio::spawn(timeout_at(deadline, addresses(target.clone())));
+        let asked: Vec<_> = self.list.iter().map(|target| (target, look_up(target))).collect();
+        for (target, answer) in asked {
+            let answer = answer.await.map_err(|error| error.to_string());
+            let late = |_| Err(format!("the name was not looked up within {} s", LOOK_UP_WITHIN.as_secs()));
+            match answer.and_then(|answer| answer.unwrap_or_else(late)) {
                 Ok(addresses) => {
                     for address in addresses {
                         found.entry(address).or_insert_with(|| target.clone());
                     }
                 }
-                Err(error) => unknown.push((target.clone(), error.to_string())),
+                Err(error) => unknown.push((target.clone(), error)),
             }
         }
         (found, unknown)
     }
+}
+
+async fn addresses(target: Target) -> Result<Vec<SocketAddr>, String> {
+    lookup_host(&target.0).await.map(Iterator::collect).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
