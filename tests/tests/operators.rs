@@ -259,12 +259,14 @@ async fn queues_are_as_deep_as_redis_says_under_load_and_after_kills() {
     let worker = house.worker("stt-worker", "stt-2", &[]).await;
     house.compare("translations that nobody takes, the gateway", None, TRANSLATION, waits).await;
     let translator = house.worker("translation-worker", "mt-1", &[]).await;
-    let (mut owed, mut finals) = (0, 0);
+    let (mut owed, mut finals, mut gaps) = (0, 0, 0);
     for client in clients {
         for event in client.await.unwrap() {
             match event.message {
                 ServerMessage::SpeechStarted { .. } => owed += 1,
                 ServerMessage::Caption(caption) if caption.is_final => finals += 1,
+                // Of an utterance, and of its caption. While queues stood still it may have become too late for one.
+                ServerMessage::Gap { utterance: Some(_), target: None, .. } => gaps += 1,
                 _ => {}
             }
         }
@@ -283,5 +285,7 @@ async fn queues_are_as_deep_as_redis_says_under_load_and_after_kills() {
     figure("queue_deepest", most as f64);
     figure("queue_differences", differences.len() as f64);
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
-    assert!(owed >= SESSIONS && finals == owed, "{finals} finals of {owed} utterances");
+    // That none is lost with all the time there is, other tests hold.
+    let all = owed >= SESSIONS && finals > 0 && finals + gaps == owed;
+    assert!(all, "{finals} finals and {gaps} gaps of {owed} utterances");
 }

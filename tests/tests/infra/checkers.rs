@@ -7,13 +7,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use tests::stack::repository;
+use tests::{figure::figure, stack::repository};
 
 use super::files::with;
 
 /// That on the `PATH`, which may know other packages than Debian's, and Debian's.
 const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
-/// Debian has none of a usable age, so nothing can be asked of who has none, not even with `CI=true`.
+/// Debian has none of a usable age, so nothing can be asked of who has none, not even with `CI=true`; `cargo xtask prove`
+/// then says that nobody looked.
 const KUBECTL: &str = "install kubectl 1.27 or newer";
 /// What `infra/prometheus/check.py` compares.
 const COMPARED: [&str; 8] = [
@@ -148,6 +149,7 @@ fn every_rendering_of_the_manifests_is_as_it_should_be() {
     if first(&["kubectl"], &["kustomize", "--help"], what, KUBECTL).is_none() {
         return;
     }
+    figure("manifests_rendered", 1.0);
     let (well, text) = run(checker(python, &repository(), "infra/k8s/check.py").arg("--self-test"));
     assert!(well, "\n{text}");
     eprint!("{text}");

@@ -104,7 +104,7 @@ fn seen(context: &Context) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         told.at_least("metrics that are documented, or that rules and dashboards ask for", "metrics_watched", 1.0),
         told.at_most("of them in no live scrape", "metrics_not_told", 0.0, ""),
-        rules.ran("promtool check and unit tests, dashboards, documents and manifests; bad examples"),
+        rules.ran("promtool check and unit tests, dashboards and documents; bad examples"),
         traces.ran("the trace of one caption, from the client's frame to the wire"),
         queues.ran("queues under load and after kills"),
         queues.at_least("moments at which a role and XINFO were compared", "queue_moments_compared", goal::MOMENTS),
@@ -135,9 +135,19 @@ fn lint(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let settings = tests(context, Tests::of("tidy", "settings"))?;
     Ok(vec![
         infra.ran("compose, images, units, manifests; and bad examples of each"),
+        rendered(&infra),
         tunnel.ran("what a tunnel lets through; and bad examples"),
         settings.ran("every key: in the code, the example, compose and docs/CONFIG.md"),
     ])
+}
+
+/// Manifests as kubectl renders them, which the tests leave out where it is not.
+fn rendered(infra: &Found) -> Figure {
+    const WHAT: &str = "every rendering of the manifests; and bad examples";
+    if infra.named(|name| name == "manifests_rendered").is_empty() {
+        return Figure::not_proven(WHAT, "not here: kubectl 1.27 or newer");
+    }
+    infra.ran(WHAT)
 }
 
 fn kept(context: &Context) -> anyhow::Result<Vec<Figure>> {
@@ -153,6 +163,15 @@ fn kept(context: &Context) -> anyhow::Result<Vec<Figure>> {
 mod tests {
     use super::*;
     use crate::prove::Verdict;
+
+    #[test]
+    fn manifests_that_nobody_rendered_are_not_proven() {
+        let mut found = Found::default();
+        found.read("test result: ok. 9 passed; 0 failed");
+        assert_eq!(rendered(&found).verdict(), Verdict::NotProven);
+        found.read("FIGURE manifests_rendered 1.000");
+        assert_eq!(rendered(&found).verdict(), Verdict::Met);
+    }
 
     #[test]
     fn what_compose_does_not_tell_is_not_met() {
