@@ -30,7 +30,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The set of all sessions.
 pub(crate) const ALL_PLACES: &str = "places:all";
 /// What is written to see whether the bus can be written to.
-const WRITABLE: &str = "limits:writable";
+const WRITABLE: &str = "rate:writable";
 
 /// Buckets, places and quotas.
 #[derive(Debug)]
