@@ -15,6 +15,8 @@ use crate::{
 
 /// What containers are tried with; `infra/try-compose.sh` says where each comes from.
 const CONTAINERS: [&str; 6] = ["dockerd", "docker", "docker-compose", "debootstrap", "iptables", "node"];
+/// The programs in an image.
+const PROGRAMS: [&str; 4] = ["gateway", "stt-worker", "translation-worker", "subtide"];
 /// The speech that is streamed through them.
 const SPEECH: &str = "models/demo-speech/demo.wav";
 /// Ends of names of what must not be, beside utterances that are lost.
@@ -51,7 +53,8 @@ fn compose(context: &Context) -> anyhow::Result<Vec<Figure>> {
     if !is_root() {
         return Ok(vec![Figure::not_proven(WHAT, "wants root, for debootstrap and dockerd")]);
     }
-    run(context.workspace.cargo(["build", "--release", "--workspace", "--bins"]).stdout(std::io::stderr()))?;
+    let mut cargo = context.workspace.cargo(["build", "--release"]);
+    run(cargo.args(PROGRAMS.map(|program| format!("--package={program}"))).stdout(std::io::stderr()))?;
     let mut command = context.workspace.command("infra/try-compose.sh");
     command.arg(SPEECH).env("BIN", context.workspace.target.join("release"));
     Ok(of_compose(&script(&mut command)?))
