@@ -114,7 +114,7 @@ mod tests {
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         let start = r#""level":"INFO","target":"room","message":"let go of a \"job\"\n","session":"s-1","utterance":7,"trace_id":"inner","span_id":"span","#;
-        assert!(text.starts_with(r#"{"timestamp":"2"#) && text.contains(&start), "{text}");
+        assert!(text.starts_with(r#"{"timestamp":"2"#) && text.contains(start), "{text}");
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&line["revision"], &line["level_"]), (&Value::from(3), &Value::from("own")));
     }
