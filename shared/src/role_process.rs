@@ -12,16 +12,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     backoff::Backoff,
-    bus::{Bus, BusError, RedisBus},
-    config::{ConfigError, Env, ExposeSecret, SecretString},
+    bus::{Bus, BusError, RedisBus, RedisSettings},
+    config::{ConfigError, Env},
     health::{Health, HealthServer, probe},
     shutdown::{self, CancellationToken},
     telemetry::{self, TelemetryConfig},
 };
 
-/// `REDIS_URL` (or `REDIS_URL_FILE`): where the bus is.
-pub const ENV_REDIS_URL: &str = "REDIS_URL";
-/// Default of [`ENV_REDIS_URL`]: a Redis on this machine.
+/// Default of `REDIS_URL`: a Redis on this machine.
 pub const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// `HEALTH_BIND`: address of the health port.
 pub const ENV_HEALTH_BIND: &str = "HEALTH_BIND";
@@ -85,7 +83,7 @@ impl Fault {
 /// The keys that every such process has.
 #[derive(Debug, Clone)]
 pub struct RoleProcess {
-    redis_url: SecretString,
+    redis: RedisSettings,
     health_addr: SocketAddr,
     telemetry: TelemetryConfig,
 }
@@ -104,10 +102,10 @@ pub struct Started {
 }
 
 impl RoleProcess {
-    /// Reads `REDIS_URL`, `HEALTH_BIND`, `HEALTH_PORT`, and what is told of the process.
+    /// Reads `REDIS_URL` and the keys of its TLS, `HEALTH_BIND`, `HEALTH_PORT`, and what is told of the process.
     fn from_env(env: &mut Env, default_health_port: u16) -> Self {
         Self {
-            redis_url: env.secret(ENV_REDIS_URL).unwrap_or_else(|| DEFAULT_REDIS_URL.into()),
+            redis: RedisSettings::from_env_or(env, DEFAULT_REDIS_URL),
             health_addr: health_addr(env, default_health_port),
             telemetry: TelemetryConfig::from_env(env, "info"),
         }
@@ -137,7 +135,7 @@ impl RoleProcess {
         let deadline = Instant::now() + REDIS_PATIENCE;
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
         loop {
-            match RedisBus::connect(self.redis_url.expose_secret()).await {
+            match RedisBus::open(&self.redis).await {
                 Ok(bus) => return Ok(Arc::new(bus)),
                 Err(error) => {
                     let wait = backoff.next_delay();
