@@ -19,7 +19,8 @@ mod metrics;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
+/// What a [`JobHandler`] is written with.
+pub use async_trait::async_trait;
 use serde::Deserialize;
 use tokio::{
     task::JoinSet,
@@ -60,7 +61,7 @@ const RESIGN_PATIENCE: Duration = Duration::from_secs(2);
 const JANITOR: Duration = Duration::from_secs(10);
 /// Waits after errors of the bus.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What becomes of a job that was handled without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

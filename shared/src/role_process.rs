@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -30,6 +31,9 @@ pub const ENV_HEALTH_PORT: &str = "HEALTH_PORT";
 
 /// How long a starting role waits for Redis: longer than a Redis started at the same moment needs.
 const REDIS_PATIENCE: Duration = Duration::from_secs(8);
+/// Waits between attempts to load a model: a volume that is mounted late, a device that another process is about to free. A
+/// supervisor tries on.
+const LOAD_AGAIN_AFTER: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// Component of [`Health`] that says whether the models are loaded.
 pub const MODEL: &str = "model";
 
@@ -48,6 +52,10 @@ pub enum Fault {
     /// A metric was registered twice: a fault of our own. Exit code 70 (`EX_SOFTWARE`).
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// A model that had worked, or the device it runs on, broke: the process must be started anew. Exit code 74
+    /// (`EX_IOERR`).
+    #[error("the model or its device broke, a new start is needed: {0}")]
+    Device(String),
     /// The role itself failed. Exit code 71 (`EX_OSERR`).
     #[error("{0}")]
     Role(String),
@@ -76,6 +84,7 @@ impl Fault {
             Self::Bus(_) => 69,
             Self::Metrics(_) => 70,
             Self::System { .. } | Self::Role(_) => 71,
+            Self::Device(_) => 74,
         }
     }
 }
@@ -164,6 +173,58 @@ impl RoleProcess {
     }
 }
 
+/// Does the `work` of a worker until `shutdown`, or until its model is `broken`, which tells why: from then on it is not
+/// ready, and stops as after a shutdown, without anything that needs the model.
+///
+/// # Errors
+/// [`Fault::Device`] when the model broke.
+pub async fn until_broken<W: Future<Output = ()>>(
+    health: &Health,
+    shutdown: &CancellationToken,
+    work: impl FnOnce(CancellationToken) -> W,
+    broken: impl Future<Output = String>,
+) -> Result<(), Fault> {
+    let stop = shutdown.child_token();
+    let mut work = pin!(work(stop.clone()));
+    let reason = tokio::select! {
+        () = &mut work => return Ok(()),
+        reason = broken => reason,
+    };
+    health.set(MODEL, false);
+    tracing::error!(reason, "the model or its device broke; jobs in hand are left to other workers");
+    stop.cancel();
+    work.await;
+    Err(Fault::Device(reason))
+}
+
+/// Loads a model with `load`; what `may_pass` is tried again, three times, after 1, 2 and 4 s. `None`: told to stop
+/// meanwhile.
+///
+/// # Errors
+/// The last error of `load`, as a [`Fault::Model`].
+pub async fn load_model<T, E: std::fmt::Display>(
+    shutdown: &CancellationToken,
+    mut load: impl AsyncFnMut() -> Result<T, E>,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<Option<T>, Fault> {
+    let attempts = async {
+        for wait in LOAD_AGAIN_AFTER {
+            match load().await {
+                Err(error) if may_pass(&error) => {
+                    tracing::warn!(%error, wait_ms = wait.as_millis(), "cannot load a model; trying again");
+                    sleep(wait).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        load().await
+    };
+    match shutdown.run_until_cancelled(attempts).await {
+        Some(loaded) => loaded.map(Some).map_err(|error| Fault::Model(error.to_string())),
+        None => Ok(None),
+    }
+}
+
 /// The whole of a role's `main`: without arguments `run`, which gets the keys common to all roles and the environment for
 /// its own; with the argument `health`, the question to the role's own health port. How `run` ended is said in the log (on
 /// standard error where there is none yet) and in the exit code.
@@ -212,7 +273,60 @@ fn loopback_of(addr: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_is_loaded_again_while_that_may_help_and_nobody_asks_to_stop() {
+        let stop = CancellationToken::new();
+        let tries = Cell::new(0);
+        let fails = async |times: u32| {
+            tries.set(tries.get() + 1);
+            if tries.get() <= times { Err("busy") } else { Ok(tries.get()) }
+        };
+        let begun = Instant::now();
+        let loaded = load_model(&stop, async || fails(3).await, |_| true).await;
+        assert_eq!((loaded.unwrap(), begun.elapsed().as_secs()), (Some(4), 7));
+        tries.set(0);
+        let fault = load_model(&stop, async || fails(4).await, |_| true).await.unwrap_err();
+        assert_eq!((tries.get(), fault.exit_code()), (4, 66), "{fault}");
+        tries.set(0);
+        let fault = load_model(&stop, async || fails(1).await, |_| false).await.unwrap_err();
+        assert_eq!((tries.get(), fault.exit_code()), (1, 66), "what cannot pass is not tried again: {fault}");
+        tries.set(0);
+        let stopped = async {
+            sleep(Duration::from_millis(1500)).await;
+            stop.cancel();
+        };
+        let begun = Instant::now();
+        let (loaded, ()) = tokio::join!(load_model(&stop, async || fails(9).await, |_| true), stopped);
+        assert_eq!((loaded.unwrap(), begun.elapsed().as_millis()), (None, 1500), "a stop ends the wait at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_whose_model_breaks_is_not_ready_and_stops_with_a_code_of_its_own() {
+        let health = Health::new("test", &[MODEL], Registry::new());
+        health.set(MODEL, true);
+        let shutdown = CancellationToken::new();
+        let work = |stop: CancellationToken| {
+            let health = health.clone();
+            async move {
+                stop.cancelled().await;
+                assert!(!health.ready(), "before it stops");
+            }
+        };
+        let fault =
+            until_broken(&health, &shutdown, work, async { "an illegal address".to_owned() }).await.unwrap_err();
+        assert_eq!(fault.exit_code(), 74);
+        assert!(fault.to_string().contains("an illegal address"), "{fault}");
+        assert!(!shutdown.is_cancelled(), "others go on");
+        health.set(MODEL, true);
+        shutdown.cancel();
+        let work = async |stop: CancellationToken| stop.cancelled().await;
+        assert!(until_broken(&health, &shutdown, work, std::future::pending()).await.is_ok());
+        assert!(health.ready());
+    }
 
     #[test]
     fn keys_have_defaults_and_the_password_of_redis_is_never_printed() {

@@ -115,14 +115,8 @@ impl Roles {
         let drained = CancellationToken::new();
         let (stt_drained, translation_drained) = (drained.clone(), drained.clone());
         let for_gateway = stop.clone();
-        tasks.spawn(async move {
-            stt.run(stt_drained).await;
-            Ok(())
-        });
-        tasks.spawn(async move {
-            translation.run(translation_drained).await;
-            Ok(())
-        });
+        tasks.spawn(async move { Ok(stt.run(stt_drained).await?) });
+        tasks.spawn(async move { Ok(translation.run(translation_drained).await?) });
         tasks.spawn(async move {
             let served = gateway.run(for_gateway).await;
             drained.cancel();
