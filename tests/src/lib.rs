@@ -9,6 +9,7 @@
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
 //! - [`resuming`]: a client that comes back after every disconnect
+//! - [`sentinel`]: a Redis that fails over to its replica
 //! - [`session`]: a client session and what it got
 //! - [`speech`]: the recordings that ship, and how well text agrees with them
 
@@ -21,6 +22,7 @@ pub mod oidc_provider;
 pub mod postgres;
 pub mod redis_server;
 pub mod resuming;
+pub mod sentinel;
 pub mod session;
 pub mod speech;
 pub mod stack;
