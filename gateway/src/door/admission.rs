@@ -19,11 +19,7 @@ use shared::{
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{
-    limits::Limits,
-    metrics::DoorMetrics,
-    pressure::{Pressure, share},
-    settings::DoorSettings,
-    turned_away::TurnedAway,
+    limits::Limits, metrics::DoorMetrics, pressure::Pressure, settings::DoorSettings, turned_away::TurnedAway,
 };
 
 /// How often the queues are looked at.
@@ -98,7 +94,7 @@ impl Admission {
     /// Looks at the memory of the bus. While nobody can tell, what was last seen stands.
     async fn weigh(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics) {
         let Ok(Ok(usage)) = timeout(BUS_PATIENCE, bus.usage()).await else { return metrics.set_memory(None, false) };
-        let share = usage.and_then(share);
+        let share = usage.and_then(|usage| usage.share());
         self.pressure.note(share);
         metrics.set_memory(share, self.pressure.pauses());
     }

@@ -8,8 +8,6 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use shared::bus::Usage;
-
 /// From this share of the bus's memory on nobody new is let in...
 const REFUSE: f64 = 0.70;
 /// ...until it is back below this one: who is let in at the very edge would be the next to wait.
@@ -26,13 +24,6 @@ const PAUSING: u8 = 2;
 /// What the last look at the bus's memory led to. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Pressure(Arc<AtomicU8>);
-
-/// The share of the bus's memory that is in use; `None` where it has no limit.
-#[must_use]
-pub(crate) fn share(usage: Usage) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a share need not be exact to the byte")]
-    usage.limit.map(|limit| usage.used as f64 / limit as f64)
-}
 
 impl Pressure {
     /// So much of the bus's memory is in use; `None` where it has no limit.
@@ -88,11 +79,5 @@ mod tests {
         pressure.note(Some(0.99));
         pressure.note(None);
         assert!(!pressure.refuses(), "a bus without a limit is never full");
-    }
-
-    #[test]
-    fn a_share_needs_a_limit() {
-        assert_eq!(share(Usage { used: 7, limit: None }), None);
-        assert_eq!(share(Usage { used: 3, limit: Some(4) }), Some(0.75));
     }
 }

@@ -4,7 +4,6 @@
 //! idempotency keys and `route:{stream}` for the mailbox of an event stream.
 
 mod error;
-mod leases;
 mod limits;
 mod link;
 mod readers;
@@ -147,20 +146,6 @@ impl Bus for RedisBus {
         self.link.invoke(&call).await
     }
 
-    async fn hand_back(
-        &self,
-        stream: &str,
-        group: &str,
-        consumer: &str,
-        jobs: &[(EntryId, u32)],
-    ) -> Result<(), BusError> {
-        self.link.invoke(&leases::hand_back(stream, group, consumer, jobs)).await
-    }
-
-    async fn resign(&self, stream: &str, group: &str, consumer: &str) -> Result<u64, BusError> {
-        self.link.invoke(&leases::resign(stream, group, consumer)).await
-    }
-
     async fn finish(&self, job: &Delivery, effects: Effects) -> Result<Finished, BusError> {
         match self.link.invoke::<String>(&scripts::finish(job, &effects)).await?.as_str() {
             "done" => Ok(Finished::Done),
@@ -202,7 +187,6 @@ impl Bus for RedisBus {
             value.and_then(|value| value.trim().parse::<u64>().ok())
         };
         let used = bytes("used_memory").ok_or_else(|| BusError::Protocol("INFO tells no used_memory".into()))?;
-        let used = used.saturating_sub(bytes("mem_not_counted_for_evict").unwrap_or_default());
         Ok(Some(Usage { used, limit: bytes("maxmemory").filter(|limit| *limit > 0) }))
     }
 
