@@ -8,6 +8,7 @@
 //! - [`collector`]: what services report to: a collector of traces, a tracker of errors
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
+//! - [`hostile`]: clients that mean harm, and honest ones among them
 //! - [`resuming`]: a client that comes back after every disconnect
 //! - [`sentinel`]: a Redis that fails over to its replica
 //! - [`session`]: a client session and what it got
@@ -17,6 +18,7 @@ pub mod browser;
 pub mod collector;
 pub mod desk;
 pub mod figure;
+pub mod hostile;
 pub mod hostile_issuer;
 pub mod oidc_provider;
 pub mod postgres;
