@@ -233,13 +233,28 @@ pub async fn main(
     default_health_port: u16,
     run: impl AsyncFnOnce(RoleProcess, Env) -> Result<(), Fault>,
 ) -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("health") => RoleProcess::from_env(&mut Env::process(), default_health_port).ask_health().await,
+        Some(other) => {
+            let faults = vec![format!("argument `{other}`; usage: {name} [health]")];
+            ended(name, Err(ConfigError { faults }.into())).await
+        }
+        None => work(name, default_health_port, run).await,
+    }
+}
+
+/// [`main`] of a program whose arguments are its own matter.
+pub async fn work(
+    name: &str,
+    default_health_port: u16,
+    run: impl AsyncFnOnce(RoleProcess, Env) -> Result<(), Fault>,
+) -> ExitCode {
     let mut env = Env::process();
     let process = RoleProcess::from_env(&mut env, default_health_port);
-    let outcome = match std::env::args().nth(1).as_deref() {
-        Some("health") => return process.ask_health().await,
-        Some(other) => Err(ConfigError { faults: vec![format!("argument `{other}`; usage: {name} [health]")] }.into()),
-        None => run(process, env).await,
-    };
+    ended(name, run(process, env).await).await
+}
+
+async fn ended(name: &str, outcome: Result<(), Fault>) -> ExitCode {
     if let Err(fault) = &outcome {
         tell(name, fault);
     }

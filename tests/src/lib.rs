@@ -5,6 +5,7 @@
 //! - [`oidc_provider`]: a real OpenID Connect provider, and a browser to sign in with; [`hostile_issuer`]: one that lies
 //! - [`stack`]: the programs of Subtide as processes on that Redis
 //! - [`browser`]: a person at the caption page, in Chromium, behind a network that can be cut
+//! - [`chaos`]: what goes wrong, drawn from a seed, and what must hold all the same
 //! - [`collector`]: what services report to: a collector of traces, a tracker of errors
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
@@ -13,8 +14,10 @@
 //! - [`sentinel`]: a Redis that fails over to its replica
 //! - [`session`]: a client session and what it got
 //! - [`speech`]: the recordings that ship, and how well text agrees with them
+//! - [`stub_engine`]: models that answer at once, for the real workers around them
 
 pub mod browser;
+pub mod chaos;
 pub mod collector;
 pub mod desk;
 pub mod figure;
@@ -28,3 +31,4 @@ pub mod sentinel;
 pub mod session;
 pub mod speech;
 pub mod stack;
+pub mod stub_engine;
