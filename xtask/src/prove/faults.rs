@@ -28,7 +28,7 @@ fn nothing(found: &Found, what: &str, name: &str) -> Figure {
 
 fn kills(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let many = tests(context, Tests::measuring("chaos", "ten_thousand_utterances_two_hundred_kills"))?;
-    let held = tests(context, Tests::measuring("worker_life", "a_hundred_kills_mid_job"))?;
+    let held = tests(context, Tests::measuring("worker_life", "a_kill_in_mid_job_delays_its_caption"))?;
     let life = tests(context, Tests::of("worker_life", ""))?;
     let held_p95 = "a killed worker's utterance captioned, real models, p95";
     Ok(vec![
@@ -146,7 +146,7 @@ fn hostile(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let short = tests(context, Tests::of("hostile", ""))?;
     Ok(vec![
         long.at_most("p95 of honest captions, beside that without", "hostile_p95_ratio", goal::HOSTILE_RATIO, "times"),
-        nothing(&long, "honest sockets broken", "honest_broken"),
+        nothing(&long, "honest sockets broken", "hostile_broken"),
         short.ran("each kind of hostile client"),
     ])
 }
