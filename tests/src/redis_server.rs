@@ -93,6 +93,16 @@ impl RedisServer {
         self.child.wait().unwrap_or_else(|error| panic!("redis-server cannot be waited for: {error}"));
     }
 
+    /// Kills it if it runs and starts it with other arguments, without waiting until it answers.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn begin_restart(&mut self, arguments: &[&str]) {
+        self.kill();
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.child = start(&self.directory, &self.arguments, self.port);
+    }
+
     /// As [`RedisServer::restart`], with other arguments.
     ///
     /// # Panics
