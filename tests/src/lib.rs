@@ -9,6 +9,7 @@
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
 //! - [`hostile`]: clients that mean harm, and honest ones among them
+//! - [`load`]: many sessions at once, and what they cost a gateway
 //! - [`resuming`]: a client that comes back after every disconnect
 //! - [`session`]: a client session and what it got
 //! - [`speech`]: the recordings that ship, and how well text agrees with them
@@ -19,6 +20,7 @@ pub mod desk;
 pub mod figure;
 pub mod hostile;
 pub mod hostile_issuer;
+pub mod load;
 pub mod oidc_provider;
 pub mod postgres;
 pub mod redis_server;
