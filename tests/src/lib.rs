@@ -10,6 +10,7 @@
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
 //! - [`hostile`]: clients that mean harm, and honest ones among them
+//! - [`load`]: many sessions at once, and what they cost a gateway
 //! - [`resuming`]: a client that comes back after every disconnect
 //! - [`sentinel`]: a Redis that fails over to its replica
 //! - [`session`]: a client session and what it got
@@ -23,6 +24,7 @@ pub mod desk;
 pub mod figure;
 pub mod hostile;
 pub mod hostile_issuer;
+pub mod load;
 pub mod oidc_provider;
 pub mod postgres;
 pub mod redis_server;

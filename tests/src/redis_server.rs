@@ -74,6 +74,12 @@ impl RedisServer {
         self.port
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name (`STOP`, `CONT`).
     ///
     /// # Panics
