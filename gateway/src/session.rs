@@ -8,6 +8,8 @@ mod arrivals;
 mod audio;
 mod clock;
 mod end;
+#[doc(hidden)]
+pub mod probe;
 mod resume;
 mod state;
 mod store;
