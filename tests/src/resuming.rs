@@ -1,14 +1,11 @@
-//! A client that streams in real time and comes back after every disconnect, to whichever gateway is next; and what it was
-//! owed, checked.
+//! A client that streams in real time and comes back after every disconnect, to whichever gateway is next. What it was owed
+//! is checked in [`crate::chaos::invariants`].
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use shared::{
-    ids::UtteranceId,
+    ids::SessionId,
     wire::{ClientMessage, EndReason, ErrorCode, Event, Resume, SUBPROTOCOL, ServerMessage, Start},
 };
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
@@ -16,6 +13,8 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue},
 };
+
+pub use crate::chaos::invariants::{Faults, check};
 
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
@@ -25,69 +24,126 @@ const FRAME_MS: u64 = 100;
 const BYTES_PER_MS: u64 = 32;
 /// No answer takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A socket without a sign of life for so long is dead; the server pings every 20 s.
+const DEAD_AFTER: Duration = Duration::from_secs(45);
 /// Wait between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// Audio to stream, 16 kHz mono s16le.
+pub trait Audio: Send + Sync {
+    /// The bytes of at most `length_ms` from `from_ms` on; none when all was said.
+    fn frame(&self, from_ms: u64, length_ms: u64) -> Vec<u8>;
+}
+
+impl Audio for [u8] {
+    fn frame(&self, from_ms: u64, length_ms: u64) -> Vec<u8> {
+        let bytes = |ms: u64| usize::try_from(ms.saturating_mul(BYTES_PER_MS)).unwrap_or(usize::MAX);
+        let rest = self.get(bytes(from_ms)..).unwrap_or_default();
+        rest[..rest.len().min(bytes(length_ms))].to_vec()
+    }
+}
 
 /// What one session saw, all its sockets together.
 #[derive(Debug, Default)]
 pub struct Journal {
     /// Events in the order they came, replayed ones among them.
     pub events: Vec<Event>,
+    /// When each of them came.
+    pub times: Vec<Instant>,
+    /// The session.
+    pub session: Option<SessionId>,
     /// How long each disconnect lasted, from the broken socket to `started`.
     pub outages: Vec<Duration>,
+    /// When each socket broke.
+    pub broke_at: Vec<Instant>,
     /// Where the server wanted audio from, each time; milliseconds.
     pub resumed_at_ms: Vec<u64>,
     /// The error that ended the session, if one did.
     pub error: Option<ErrorCode>,
+    /// Whether the client lost its patience before all was answered.
+    pub gave_up: bool,
 }
 
 /// What `cut` is asked with once `stop` was said.
 pub const AFTER_STOP: u64 = u64::MAX;
 
-/// Streams `pcm` (16 kHz mono s16le) in real time to the gateways at `urls`, one after the other at each disconnect, until
-/// all is said and answered. `cut` is asked before each frame whether to break the socket, given the frame's position in
-/// milliseconds.
+/// A client before it speaks.
+#[derive(Debug, Clone)]
+pub struct Caller<'a> {
+    /// Gateways, one after the other at each disconnect.
+    pub urls: &'a [String],
+    /// Access token, where one is wanted.
+    pub token: Option<&'a str>,
+    /// What it begins with.
+    pub start: Start,
+    /// How many times faster than it is spoken the audio is sent; gateways read up to 1.25 times.
+    pub speed: f64,
+    /// It gives up when no gateway takes it, or nothing is answered, for so long.
+    pub patience: Duration,
+}
+
+impl<'a> Caller<'a> {
+    /// One that speaks in real time, with a minute's patience.
+    #[must_use]
+    pub fn new(urls: &'a [String], token: Option<&'a str>, start: Start) -> Self {
+        Self { urls, token, start, speed: 1.0, patience: PATIENCE }
+    }
+
+    /// Streams `audio` until all is said and answered. `cut` is asked before each frame whether to break the socket, given
+    /// the frame's position in milliseconds.
+    pub async fn say<A: Audio + ?Sized>(self, audio: &A, mut cut: impl FnMut(u64) -> bool) -> Journal {
+        let mut client = Client { caller: self, journal: Journal::default(), resume: None, heard: Instant::now() };
+        let mut gateway = 0;
+        let mut broke: Option<Instant> = None;
+        loop {
+            let url = &client.caller.urls[gateway % client.caller.urls.len()];
+            gateway += 1;
+            let Some((socket, from_ms)) = client.connect(url).await else {
+                if client.journal.error.is_some() {
+                    return client.journal;
+                }
+                if broke.get_or_insert_with(Instant::now).elapsed() > client.caller.patience {
+                    client.journal.gave_up = true;
+                    return client.journal;
+                }
+                sleep(RETRY).await;
+                continue;
+            };
+            if let Some(at) = broke.take() {
+                client.journal.outages.push(at.elapsed());
+                client.journal.broke_at.push(at);
+                client.journal.resumed_at_ms.push(from_ms);
+            }
+            if client.play(socket, audio, from_ms, &mut cut).await {
+                return client.journal;
+            }
+            broke = Some(Instant::now());
+        }
+    }
+}
+
+/// Streams `pcm` (16 kHz mono s16le) in real time to the gateways at `urls`, as [`Caller::say`] does.
 ///
 /// # Panics
-/// When nothing is heard for a minute.
+/// When no gateway takes it, or nothing is answered, for a minute.
 pub async fn stream(
     urls: &[String],
     token: Option<&str>,
     start: Start,
     pcm: &[u8],
-    mut cut: impl FnMut(u64) -> bool,
+    cut: impl FnMut(u64) -> bool,
 ) -> Journal {
-    let mut client = Client { start, token, journal: Journal::default(), resume: None };
-    let mut gateway = 0;
-    let mut broke: Option<Instant> = None;
-    loop {
-        let url = &urls[gateway % urls.len()];
-        gateway += 1;
-        let Some((socket, from_ms)) = client.connect(url).await else {
-            if client.journal.error.is_some() {
-                return client.journal;
-            }
-            broke.get_or_insert_with(Instant::now);
-            assert!(broke.is_none_or(|at| at.elapsed() < PATIENCE), "no gateway takes the session for {PATIENCE:?}");
-            sleep(RETRY).await;
-            continue;
-        };
-        if let Some(at) = broke.take() {
-            client.journal.outages.push(at.elapsed());
-            client.journal.resumed_at_ms.push(from_ms);
-        }
-        if client.play(socket, pcm, from_ms, &mut cut).await {
-            return client.journal;
-        }
-        broke = Some(Instant::now());
-    }
+    let journal = Caller::new(urls, token, start).say(pcm, cut).await;
+    assert!(!journal.gave_up, "nothing was heard for {PATIENCE:?}");
+    journal
 }
 
 struct Client<'a> {
-    start: Start,
-    token: Option<&'a str>,
+    caller: Caller<'a>,
     journal: Journal,
     resume: Option<String>,
+    /// When an event last came.
+    heard: Instant,
 }
 
 impl Client<'_> {
@@ -95,7 +151,7 @@ impl Client<'_> {
     async fn connect(&mut self, url: &str) -> Option<(Socket, u64)> {
         let mut request = url.into_client_request().unwrap_or_else(|e| panic!("{e}"));
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
-        if let Some(token) = self.token {
+        if let Some(token) = self.caller.token {
             let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap_or_else(|e| panic!("{e}"));
             request.headers_mut().insert("authorization", value);
         }
@@ -103,23 +159,22 @@ impl Client<'_> {
         let last_event =
             self.journal.events.iter().rev().map(|event| event.event).find(|number| *number > 0).unwrap_or(0);
         let resume = self.resume.clone().map(|token| Resume { token, last_event });
-        let start = ClientMessage::Start(Start { resume, ..self.start.clone() });
+        let start = ClientMessage::Start(Start { resume, ..self.caller.start.clone() });
         socket.send(Message::text(serde_json::to_string(&start).unwrap_or_default())).await.ok()?;
         loop {
             let event = self.next(&mut socket).await?;
-            if let ServerMessage::Started { audio_ms, resume_token, .. } = &event.message {
+            if let ServerMessage::Started { audio_ms, resume_token, session, .. } = &event.message {
                 self.resume = Some(resume_token.clone());
+                self.journal.session = Some(*session);
                 return Some((socket, *audio_ms));
             }
         }
     }
 
-    /// The next event, noted down; `None` when the socket has closed.
+    /// The next event, noted down; `None` when the socket has closed, or gave no sign of life for too long.
     async fn next(&mut self, socket: &mut Socket) -> Option<Event> {
         loop {
-            let frame =
-                timeout(PATIENCE, socket.next()).await.unwrap_or_else(|_| panic!("silence for {PATIENCE:?}"))?.ok()?;
-            match frame {
+            match timeout(DEAD_AFTER, socket.next()).await.ok()??.ok()? {
                 Message::Text(text) => {
                     let event: Event = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
                     if let ServerMessage::Error(error) = &event.message {
@@ -127,6 +182,8 @@ impl Client<'_> {
                         self.journal.error = (!error.retryable).then_some(error.code);
                     }
                     self.journal.events.push(event.clone());
+                    self.heard = Instant::now();
+                    self.journal.times.push(self.heard);
                     return Some(event);
                 }
                 Message::Close(_) => return None,
@@ -136,32 +193,44 @@ impl Client<'_> {
     }
 
     /// Plays from `from_ms` on until the session has ended (true) or the socket broke (false).
-    async fn play(&mut self, mut socket: Socket, pcm: &[u8], from_ms: u64, cut: &mut impl FnMut(u64) -> bool) -> bool {
+    async fn play<A: Audio + ?Sized>(
+        &mut self,
+        socket: Socket,
+        audio: &A,
+        from_ms: u64,
+        cut: &mut impl FnMut(u64) -> bool,
+    ) -> bool {
+        let mut socket = socket;
         let mut position = from_ms;
-        let mut pace = real_time();
+        let mut pace = pace(self.caller.speed);
         let mut stopped = false;
         loop {
+            let impatient = self.heard + self.caller.patience;
             tokio::select! {
                 event = self.next(&mut socket) => match event.map(|event| event.message) {
                     None => return self.journal.error.is_some(),
                     Some(ServerMessage::Ended { reason: EndReason::Stopped, .. }) => return true,
                     Some(_) => {}
                 },
+                () = sleep(impatient.saturating_duration_since(Instant::now())), if stopped => {
+                    self.journal.gave_up = true;
+                    return true;
+                }
                 _ = pace.tick(), if !stopped => {
                     if cut(position) {
                         return false; // Dropped as it is: the other side sees a broken connection.
                     }
-                    let from = usize::try_from(position * BYTES_PER_MS).unwrap_or(usize::MAX);
-                    let frame = pcm.get(from..).unwrap_or_default();
-                    let frame = &frame[..frame.len().min(usize::try_from(FRAME_MS * BYTES_PER_MS).unwrap_or_default())];
+                    let frame = audio.frame(position, FRAME_MS);
                     stopped = frame.is_empty();
                     position += FRAME_MS;
                     let message = if stopped {
                         Message::text(serde_json::to_string(&ClientMessage::Stop {}).unwrap_or_default())
                     } else {
-                        Message::binary(frame.to_vec())
+                        Message::binary(frame)
                     };
-                    if socket.send(message).await.is_err() || stopped && cut(AFTER_STOP) {
+                    // A server that does not read (for its bus is away, say) must not keep us for ever.
+                    let sent = timeout(DEAD_AFTER, socket.send(message)).await;
+                    if !matches!(sent, Ok(Ok(()))) || stopped && cut(AFTER_STOP) {
                         return false;
                     }
                 }
@@ -170,70 +239,8 @@ impl Client<'_> {
     }
 }
 
-fn real_time() -> Interval {
-    let mut pace = interval(Duration::from_millis(FRAME_MS));
+fn pace(speed: f64) -> Interval {
+    let mut pace = interval(Duration::from_millis(FRAME_MS).div_f64(speed));
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
     pace
-}
-
-/// What was wrong in a session.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Utterances without a final (or gap), in any lane.
-    pub missing: usize,
-    /// Finals, or utterances opened, more than once.
-    pub twice: usize,
-    /// Gaps.
-    pub gaps: usize,
-    /// Committed text that did not go on from what the client had.
-    pub reworded: usize,
-    /// Event numbers that did not grow.
-    pub unordered: usize,
-}
-
-/// Checks what the client of `journal` saw, with translations into `targets`. Returns the final captions as well.
-#[must_use]
-pub fn check(journal: &Journal, targets: &[&str]) -> (Faults, Vec<String>) {
-    let mut faults = Faults::default();
-    let mut opened: BTreeMap<UtteranceId, usize> = BTreeMap::new();
-    let mut finals: BTreeMap<(String, UtteranceId), usize> = BTreeMap::new();
-    let mut committed: BTreeMap<(String, UtteranceId), String> = BTreeMap::new();
-    let mut captions = BTreeMap::new();
-    let mut last = 0;
-    // What refused a resume is none of the session's.
-    for event in journal.events.iter().filter(|event| event.event > 0) {
-        faults.unordered += usize::from(event.event <= last);
-        last = event.event;
-        let (lane, utterance, text, is_final) = match &event.message {
-            ServerMessage::SpeechStarted { utterance, .. } => {
-                *opened.entry(*utterance).or_default() += 1;
-                continue;
-            }
-            ServerMessage::Gap { .. } => {
-                faults.gaps += 1;
-                continue;
-            }
-            ServerMessage::Caption(c) => ("caption".to_owned(), c.utterance, &c.committed, c.is_final),
-            ServerMessage::Translation(t) => (t.target.to_string(), t.utterance, &t.committed, t.is_final),
-            _ => continue,
-        };
-        let before = committed.entry((lane.clone(), utterance)).or_default();
-        faults.reworded += usize::from(!text.starts_with(before.as_str()));
-        text.clone_into(before);
-        if is_final {
-            *finals.entry((lane.clone(), utterance)).or_default() += 1;
-            if lane == "caption" {
-                captions.insert(utterance, text.clone());
-            }
-        }
-    }
-    for lane in ["caption"].iter().chain(targets) {
-        for utterance in opened.keys() {
-            let count = finals.get(&((*lane).to_owned(), *utterance)).copied().unwrap_or(0);
-            faults.missing += usize::from(count == 0);
-            faults.twice += count.saturating_sub(1);
-        }
-    }
-    faults.twice += opened.values().map(|count| count - 1).sum::<usize>();
-    (faults, captions.into_values().collect())
 }
