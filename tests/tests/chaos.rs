@@ -7,6 +7,8 @@
 
 #[path = "chaos/crowd.rs"]
 mod crowd;
+#[path = "chaos/failovers.rs"]
+mod failovers;
 #[path = "chaos/held.rs"]
 mod held;
 #[path = "chaos/kills.rs"]
@@ -15,6 +17,8 @@ mod kills;
 mod network;
 #[path = "chaos/overload.rs"]
 mod overload;
+#[path = "chaos/partitions.rs"]
+mod partitions;
 #[path = "chaos/redis_away.rs"]
 mod redis_away;
 #[path = "chaos/soak.rs"]
