@@ -327,7 +327,7 @@ mod tests {
     fn local_mode_is_heard_by_this_machine_alone() {
         let settings = settings(Path::new(MODELS), "").unwrap();
         assert!(settings.gateway.addr.ip().is_loopback() && settings.gateway.addr.port() == 0);
-        assert!(settings.redis_url.is_none() && settings.health.is_none() && settings.gateway.web_ui.is_none());
+        assert!(settings.redis.is_none() && settings.health.is_none() && settings.gateway.web_ui.is_none());
         assert_eq!(pair_of("opus-mt-en-es"), "en-es");
     }
 

@@ -38,6 +38,8 @@ pub struct Metrics {
     pub speech_ms: IntCounter,
     /// Utterances opened.
     pub utterances: IntCounter,
+    /// Bytes of clients that are held because their sessions wait for the bus.
+    pub held_bytes: IntGauge,
     /// Messages that a client did not get because it read too slowly.
     pub messages_dropped: IntCounter,
     /// Events of a session that had no room for them, which it then reads again from its stream.
@@ -100,6 +102,10 @@ impl Metrics {
             audio_ms: counter("gateway_audio_milliseconds_total", "Audio received")?,
             speech_ms: counter("gateway_speech_milliseconds_total", "Audio within utterances")?,
             utterances: counter("gateway_utterances_total", "Utterances opened")?,
+            held_bytes: add(
+                registry,
+                IntGauge::new("gateway_held_bytes", "Held of clients whose sessions wait for the bus")?,
+            )?,
             messages_dropped: counter("gateway_messages_dropped_total", "Messages that slow clients did not get")?,
             mailbox_full: missed.with_label_values(&["full"]),
             mailbox_away: missed.with_label_values(&["away"]),

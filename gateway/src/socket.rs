@@ -1,16 +1,24 @@
 //! Frames of one WebSocket to and from its session.
 
-use std::time::Duration;
+mod held;
+
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntGauge};
 use shared::{
     telemetry::Span,
-    wire::{Event, MAX_MESSAGE_BYTES},
+    wire::{AudioFormat, Event, MAX_MESSAGE_BYTES},
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use self::held::Held;
 
 /// Frames waiting to be written. When it is full the session waits [`SLOW_READER`], then gives the client up.
 const OUTBOX: usize = 256;
@@ -44,24 +52,87 @@ pub enum Inbound {
 #[error("the client reads nothing")]
 pub struct Gone;
 
-/// Splits a socket into its two directions. Messages that a client is too slow for are counted in `dropped`.
+/// Splits a socket into its two directions. Messages that a client is too slow for are counted in `dropped`, bytes of it
+/// that wait in `held`.
 #[must_use]
-pub fn open(socket: WebSocket, dropped: IntCounter) -> (Inbox, Outbox) {
+pub fn open(socket: WebSocket, dropped: IntCounter, held: IntGauge) -> (Inbox, Outbox) {
     let (sink, stream) = socket.split();
     let (sender, receiver) = mpsc::channel(OUTBOX);
     let writer = tokio::spawn(write(sink, receiver, dropped.clone()));
-    (Inbox { stream }, Outbox { sender, writer, dropped })
+    (Inbox { stream, held: Held::new(held), last_sign: Instant::now() }, Outbox { sender, writer, dropped })
 }
 
 /// From the client.
 #[derive(Debug)]
 pub struct Inbox {
     stream: SplitStream<WebSocket>,
+    held: Held,
+    last_sign: Instant,
 }
 
 impl Inbox {
     /// The next frame. Cancel-safe.
     pub async fn next(&mut self) -> Inbound {
+        self.arrival().await.0
+    }
+
+    /// The next frame, and when it came: those that are held first. Cancel-safe.
+    pub async fn arrival(&mut self) -> (Inbound, Instant) {
+        match self.held.pop() {
+            Some(held) => held,
+            None => self.read().await,
+        }
+    }
+
+    /// When the client last gave a sign of life that was read.
+    #[must_use]
+    pub fn last_sign(&self) -> Instant {
+        self.last_sign
+    }
+
+    /// Has room for ten seconds of this format while nobody has time for it.
+    pub fn fit(&mut self, format: AudioFormat) {
+        self.held.fit(format);
+    }
+
+    /// Whether more can be held.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.held.has_room()
+    }
+
+    /// Lets `work` come to its end. What the client sends meanwhile is read and held, as far as there is room: so it is
+    /// answered when it pings, and its audio is safe from what befalls its own buffers.
+    pub async fn hold_during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                (frame, at) = self.read(), if self.held.has_room() => self.held.push(frame, at),
+            }
+        }
+    }
+
+    /// Reads and holds as far as there is room; the end of what the client sends, once it is there. Cancel-safe.
+    pub async fn hold(&mut self) -> (Inbound, Instant) {
+        while self.held.has_room() {
+            let (frame, at) = self.read().await;
+            self.held.push(frame, at);
+        }
+        match self.held.is_over().then(|| self.held.pop_end()).flatten() {
+            Some(end) => end,
+            None => pending().await,
+        }
+    }
+
+    async fn read(&mut self) -> (Inbound, Instant) {
+        let frame = self.read_frame().await;
+        self.last_sign = Instant::now();
+        (frame, self.last_sign)
+    }
+
+    async fn read_frame(&mut self) -> Inbound {
         let frame = match self.stream.next().await {
             Some(Ok(frame)) => frame,
             // The library reads no more after a frame above its own limit; all its other errors mean a broken socket.

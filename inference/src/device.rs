@@ -21,19 +21,23 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`ModelError::Device`] when the GPU is absent or this build has no CUDA.
+    /// [`ModelError::Device`] when the GPU cannot be had, [`ModelError::NoSuchDevice`] when this build knows none.
     pub fn open(&self) -> Result<candle_core::Device, ModelError> {
         match self {
             Self::Cpu => Ok(candle_core::Device::Cpu),
             Self::Cuda(_) if !cfg!(feature = "cuda") => {
-                Err(self.refused("this build has no CUDA; rebuild with --features cuda"))
+                Err(self.absent("this build has no CUDA; rebuild with --features cuda"))
             }
             Self::Cuda(number) => candle_core::Device::new_cuda(*number).map_err(|e| self.refused(&e.to_string())),
             Self::Metal if !cfg!(feature = "metal") => {
-                Err(self.refused("this build has no Metal; rebuild with --features metal"))
+                Err(self.absent("this build has no Metal; rebuild with --features metal"))
             }
             Self::Metal => candle_core::Device::new_metal(0).map_err(|e| self.refused(&e.to_string())),
         }
+    }
+
+    fn absent(&self, reason: &str) -> ModelError {
+        ModelError::NoSuchDevice { device: self.to_string(), reason: reason.to_owned() }
     }
 
     fn refused(&self, reason: &str) -> ModelError {
@@ -63,7 +67,7 @@ impl FromStr for DeviceChoice {
             "metal" => Some(Self::Metal),
             _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Self::Cuda),
         };
-        choice.ok_or_else(|| ModelError::Device {
+        choice.ok_or_else(|| ModelError::NoSuchDevice {
             device: text.to_owned(),
             reason: "not a device; use cpu, cuda, cuda:N or metal".to_owned(),
         })

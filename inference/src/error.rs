@@ -51,9 +51,17 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The device cannot be had.
+    /// The device cannot be had at present.
     #[error("device {device}: {reason}")]
     Device {
+        /// As it was asked for.
+        device: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// There is no such device, or not in this build.
+    #[error("device {device}: {reason}")]
+    NoSuchDevice {
         /// As it was asked for.
         device: String,
         /// Why not, and what to do.
@@ -94,6 +102,27 @@ pub enum ModelError {
     /// The model thread has ended: loading failed, or the process is going down.
     #[error("the model is not running: it failed to load or is shutting down")]
     Stopped,
+}
+
+impl ModelError {
+    /// Whether loading again a little later can help: a volume that is not mounted yet, a disk that stumbles, a device or its
+    /// memory in somebody else's use. What is wrong in a file or in a setting stays wrong.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NoDirectory { .. } | Self::NoWeights { .. } | Self::NoTokenizer { .. } | Self::Read { .. } => true,
+            Self::Device { .. } | Self::OutOfMemory(_) | Self::Stopped => true,
+            Self::Malformed { .. } | Self::Tensor { .. } | Self::NoSuchDevice { .. } | Self::ComputeType { .. } => {
+                false
+            }
+            Self::Language { .. } | Self::TooLong { .. } | Self::Compute(_) => false,
+        }
+    }
+
+    /// Whether it may be the device that is at fault, rather than what was asked of it.
+    pub(crate) fn casts_doubt(&self) -> bool {
+        matches!(self, Self::OutOfMemory(_) | Self::Compute(_))
+    }
 }
 
 impl From<candle_core::Error> for ModelError {

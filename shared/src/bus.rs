@@ -22,7 +22,7 @@ pub use self::{
     limits::{Admission, Admit, Bucket, Ceiling, Held, LimitKind, Places},
     members::{Member, Usage},
     memory::MemoryBus,
-    redis::RedisBus,
+    redis::{ENV_REDIS_TLS_CA, ENV_REDIS_TLS_CERT, ENV_REDIS_TLS_KEY, ENV_REDIS_URL, RedisBus, RedisSettings},
 };
 
 /// How long the bus remembers an idempotency key: longer than any producer goes on retrying.
@@ -295,6 +295,20 @@ pub trait Bus: fmt::Debug + Send + Sync {
 
     /// Renews the lease of jobs that `consumer` holds. Jobs it no longer holds are left alone.
     async fn renew_lease(&self, stream: &str, group: &str, consumer: &str, ids: &[EntryId]) -> Result<(), BusError>;
+
+    /// Lets go of jobs that `consumer` holds: whoever reclaims next takes them at once, and this delivery does not count.
+    /// Beside each stands how often it had been delivered before. Jobs it no longer holds are left alone.
+    async fn hand_back(
+        &self,
+        stream: &str,
+        group: &str,
+        consumer: &str,
+        jobs: &[(EntryId, u32)],
+    ) -> Result<(), BusError>;
+
+    /// `consumer` stops for good: whoever reclaims next takes at once what it still holds, and where that is nothing the
+    /// group forgets it. Says how many jobs it held.
+    async fn resign(&self, stream: &str, group: &str, consumer: &str) -> Result<u64, BusError>;
 
     /// Acknowledges a job and, only if this call was the one that acknowledged it, carries out `effects`; one atomic
     /// step.

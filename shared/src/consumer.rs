@@ -5,23 +5,29 @@
 //! - Leases are renewed every [`HEARTBEAT`]. Jobs of a worker that fell silent are taken over after one [`LEASE`]; so
 //!   is a job of our own whose handler failed and may be tried again.
 //! - A job that was delivered more than [`MAX_DELIVERIES`] times, or can never succeed, is given up in a way that
-//!   somebody sees ([`JobHandler::give_up`]).
-//! - On shutdown reading stops, jobs in hand have [`Consumer::drain`] to finish, and the rest stay pending for a peer.
+//!   somebody sees ([`JobHandler::give_up`]). On its last delivery it shares a worker with no other such job: the one that
+//!   kills its workers must not take those with it that were only beside it.
+//! - A bus that is away is not the fault of a job: it stays in hand, no delivery is counted, and no lease is held to have
+//!   run out before its holder could have renewed it.
+//! - On shutdown reading stops and jobs in hand have [`Consumer::drain`] to finish; what was not begun, and what is not done
+//!   by then, is handed back, for a peer to take at once.
 
+mod contact;
 mod dead_letter;
 mod floor;
 mod metrics;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
+/// What a [`JobHandler`] is written with.
+pub use async_trait::async_trait;
 use serde::Deserialize;
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use self::floor::Floor;
+use self::{contact::Contact, floor::Floor};
 pub use self::{
     dead_letter::{DeadLetter, Subject},
     metrics::ConsumerMetrics,
@@ -30,7 +36,7 @@ pub use self::{
 use crate::jobs::{HEARTBEAT, LEASE, MAX_DELIVERIES};
 use crate::{
     backoff::Backoff,
-    bus::{Bus, BusError, Delivery, GroupReader},
+    bus::{Bus, BusError, Delivery, EntryId, GroupReader},
     health::Health,
     jobs::{self, JobKind},
     shutdown::CancellationToken,
@@ -49,11 +55,13 @@ const RECLAIM: Duration = Duration::from_secs(1);
 const SAMPLE: Duration = Duration::from_secs(1);
 /// A depth that is not there by then is not known.
 const SAMPLE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a worker that ends tries to hand its jobs back; on a bus that is away they are taken over after a lease.
+const RESIGN_PATIENCE: Duration = Duration::from_secs(2);
 /// How often acknowledged entries are removed from the stream.
 const JANITOR: Duration = Duration::from_secs(10);
 /// Waits after errors of the bus.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What becomes of a job that was handled without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +80,12 @@ pub enum JobError {
     /// It stays pending and is tried again after a lease.
     #[error("{0}")]
     Retry(String),
+    /// The bus is away: it stays in hand and is tried again once the bus answers.
+    #[error("{0}")]
+    Away(String),
+    /// This worker cannot do it, or anything: it is handed back, and nothing of it counts as an attempt.
+    #[error("{0}")]
+    HandBack(String),
     /// Trying again cannot help: it is given up now.
     #[error("{0}")]
     Hopeless(String),
@@ -79,7 +93,7 @@ pub enum JobError {
 
 impl From<BusError> for JobError {
     fn from(error: BusError) -> Self {
-        Self::Retry(error.to_string())
+        if error.retryable() { Self::Away(error.to_string()) } else { Self::Retry(error.to_string()) }
     }
 }
 
@@ -157,11 +171,12 @@ impl Consumer {
         floor.jobs.close();
         if timeout(drain, floor.jobs.wait()).await.is_err() {
             let left = floor.jobs.len();
-            tracing::warn!(left, "the drain deadline passed; jobs in hand stay pending for another worker");
+            tracing::warn!(left, "the drain deadline passed; jobs in hand are left to another worker");
             floor.let_go.cancel();
             floor.jobs.wait().await;
         }
         upkeep.shutdown().await;
+        floor.consumer.resign().await;
         drop(let_go);
     }
 }
@@ -195,7 +210,7 @@ impl<H: JobHandler> Floor<H> {
             match outcome {
                 Ok(jobs) => {
                     backoff.reset();
-                    self.consumer.health.set(BUS, true);
+                    self.contact.heard();
                     self.start(jobs, shutdown).await;
                 }
                 Err(error) => {
@@ -217,19 +232,32 @@ impl<H: JobHandler> Floor<H> {
             if shutdown.run_until_cancelled(sleep(wait)).await.is_none() {
                 return;
             }
+            if !self.contact.steady_for(jobs::LEASE) {
+                continue; // Nobody could renew a lease while the bus was away.
+            }
             // Even a full worker takes one over: under a backlog none would ever look free at this moment, and the
             // jobs of a dead one would wait for its end.
             let free = self.slots.available_permits().max(1);
+            let asked = Instant::now();
             let Some(outcome) = shutdown.run_until_cancelled(self.consumer.reclaim(free)).await else { return };
+            if asked.elapsed() > jobs::HEARTBEAT {
+                self.contact.shaken();
+            }
             match outcome {
-                Ok(jobs) => self.start(jobs, shutdown).await,
-                Err(error) => tracing::warn!(%error, "cannot look for jobs of silent workers"),
+                Ok(jobs) => {
+                    let jobs = self.one_suspect_at_most(jobs).await;
+                    self.start(jobs, shutdown).await;
+                }
+                Err(error) => {
+                    self.contact.lost(&error);
+                    tracing::warn!(%error, "cannot look for jobs of silent workers");
+                }
             }
         }
     }
 
     async fn bus_failed(&self, what: &str, error: &BusError, backoff: &mut Backoff) {
-        self.consumer.health.set(BUS, false);
+        self.contact.lost(error);
         let wait = backoff.next_delay();
         tracing::warn!(%error, stream = self.consumer.stream, wait_ms = wait.as_millis(), "cannot {what}; trying again");
         sleep(wait).await;
@@ -241,10 +269,15 @@ impl<H: JobHandler> Floor<H> {
             tick.tick().await;
             let ids = self.held();
             let Consumer { bus, stream, group, name, .. } = &self.consumer;
-            if !ids.is_empty()
-                && let Err(error) = bus.renew_lease(stream, group, name, &ids).await
-            {
-                tracing::warn!(%error, jobs = ids.len(), "cannot renew the lease of jobs in hand");
+            if ids.is_empty() {
+                continue;
+            }
+            match bus.renew_lease(stream, group, name, &ids).await {
+                Ok(()) => self.contact.heard(),
+                Err(error) => {
+                    self.contact.lost(&error);
+                    tracing::warn!(%error, jobs = ids.len(), "cannot renew the lease of jobs in hand");
+                }
             }
         }
     }
@@ -282,6 +315,31 @@ impl Consumer {
         }
         self.metrics.count_reclaimed(found.deliveries.len(), found.lost.len());
         Ok(found.deliveries)
+    }
+
+    /// Lets go of jobs that were not begun, each with how often it was delivered, this time included; `false` where the bus
+    /// does not hear it.
+    async fn hand_back(&self, jobs: &[(EntryId, u32)]) -> bool {
+        if jobs.is_empty() {
+            return true;
+        }
+        let before: Vec<_> = jobs.iter().map(|(id, deliveries)| (*id, deliveries.saturating_sub(1))).collect();
+        let handed = timeout(RESIGN_PATIENCE, self.bus.hand_back(self.stream, self.group, &self.name, &before)).await;
+        let handed = matches!(handed, Ok(Ok(())));
+        if !handed {
+            tracing::warn!(jobs = jobs.len(), "jobs that were not begun could not be handed back");
+        }
+        handed
+    }
+
+    /// Leaves the group, and to others what is still pending under this name.
+    async fn resign(&self) {
+        match timeout(RESIGN_PATIENCE, self.bus.resign(self.stream, self.group, &self.name)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(left)) => tracing::info!(stream = self.stream, left, "jobs in hand were left to other workers"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot leave the group; a peer takes over after a lease"),
+            Err(_) => tracing::warn!("the bus does not answer; a peer takes over after a lease"),
+        }
     }
 }
 

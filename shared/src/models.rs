@@ -3,7 +3,12 @@
 //! A model is a directory, or the name it was pulled under (`openai/whisper-tiny`), which is a path below
 //! `MODELS_DIR`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
 
 use crate::config::Env;
 
@@ -19,6 +24,10 @@ pub const ENV_MODEL_SIZE: &str = "MODEL_SIZE";
 pub const DEFAULT_STT_MODEL: &str = "demo-stt-en";
 /// The translation model when none is given, English to Spanish; it ships with Subtide.
 pub const DEFAULT_TRANSLATION_MODEL: &str = "demo-mt-en-es";
+
+/// As long as a worker tries to load a model.
+const MOUNTED_WITHIN: Duration = Duration::from_secs(7);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// No directory goes by that name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +76,20 @@ pub fn models_dir(env: &Env) -> PathBuf {
 pub fn speech_model_dir(env: &mut Env) -> PathBuf {
     let name = speech_model_name(env.get(ENV_STT_MODEL).as_deref(), env.get(ENV_MODEL_SIZE).as_deref());
     dir_or_fault(env, &name)
+}
+
+/// Waits, 7 s at most, while `MODELS_DIR` names a directory that is not there or empty: the place of a volume that is mounted
+/// late, where a name would be refused that is right.
+pub async fn until_mounted(env: &Env) {
+    if env.get(ENV_MODELS_DIR).is_none() {
+        return;
+    }
+    let dir = models_dir(env);
+    let is_empty = || std::fs::read_dir(&dir).map_or(true, |mut entries| entries.next().is_none());
+    let deadline = Instant::now() + MOUNTED_WITHIN;
+    while is_empty() && Instant::now() < deadline {
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// The directory of the model `name` below `MODELS_DIR`. One that is not there is a fault of the configuration.

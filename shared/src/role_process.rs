@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -12,16 +13,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     backoff::Backoff,
-    bus::{Bus, BusError, RedisBus},
-    config::{ConfigError, Env, ExposeSecret, SecretString},
+    bus::{Bus, BusError, RedisBus, RedisSettings},
+    config::{ConfigError, Env},
     health::{Health, HealthServer, probe},
     shutdown::{self, CancellationToken},
     telemetry::{self, TelemetryConfig},
 };
 
-/// `REDIS_URL` (or `REDIS_URL_FILE`): where the bus is.
-pub const ENV_REDIS_URL: &str = "REDIS_URL";
-/// Default of [`ENV_REDIS_URL`]: a Redis on this machine.
+/// Default of `REDIS_URL`: a Redis on this machine.
 pub const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// `HEALTH_BIND`: address of the health port.
 pub const ENV_HEALTH_BIND: &str = "HEALTH_BIND";
@@ -32,6 +31,9 @@ pub const ENV_HEALTH_PORT: &str = "HEALTH_PORT";
 
 /// How long a starting role waits for Redis: longer than a Redis started at the same moment needs.
 const REDIS_PATIENCE: Duration = Duration::from_secs(8);
+/// Waits between attempts to load a model: a volume that is mounted late, a device that another process is about to free. A
+/// supervisor tries on.
+const LOAD_AGAIN_AFTER: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// Component of [`Health`] that says whether the models are loaded.
 pub const MODEL: &str = "model";
 
@@ -50,6 +52,10 @@ pub enum Fault {
     /// A metric was registered twice: a fault of our own. Exit code 70 (`EX_SOFTWARE`).
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// A model that had worked, or the device it runs on, broke: the process must be started anew. Exit code 74
+    /// (`EX_IOERR`).
+    #[error("the model or its device broke, a new start is needed: {0}")]
+    Device(String),
     /// The role itself failed. Exit code 71 (`EX_OSERR`).
     #[error("{0}")]
     Role(String),
@@ -78,6 +84,7 @@ impl Fault {
             Self::Bus(_) => 69,
             Self::Metrics(_) => 70,
             Self::System { .. } | Self::Role(_) => 71,
+            Self::Device(_) => 74,
         }
     }
 }
@@ -85,7 +92,7 @@ impl Fault {
 /// The keys that every such process has.
 #[derive(Debug, Clone)]
 pub struct RoleProcess {
-    redis_url: SecretString,
+    redis: RedisSettings,
     health_addr: SocketAddr,
     telemetry: TelemetryConfig,
 }
@@ -104,10 +111,10 @@ pub struct Started {
 }
 
 impl RoleProcess {
-    /// Reads `REDIS_URL`, `HEALTH_BIND`, `HEALTH_PORT`, and what is told of the process.
+    /// Reads `REDIS_URL` and the keys of its TLS, `HEALTH_BIND`, `HEALTH_PORT`, and what is told of the process.
     fn from_env(env: &mut Env, default_health_port: u16) -> Self {
         Self {
-            redis_url: env.secret(ENV_REDIS_URL).unwrap_or_else(|| DEFAULT_REDIS_URL.into()),
+            redis: RedisSettings::from_env_or(env, DEFAULT_REDIS_URL),
             health_addr: health_addr(env, default_health_port),
             telemetry: TelemetryConfig::from_env(env, "info"),
         }
@@ -137,7 +144,7 @@ impl RoleProcess {
         let deadline = Instant::now() + REDIS_PATIENCE;
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
         loop {
-            match RedisBus::connect(self.redis_url.expose_secret()).await {
+            match RedisBus::open(&self.redis).await {
                 Ok(bus) => return Ok(Arc::new(bus)),
                 Err(error) => {
                     let wait = backoff.next_delay();
@@ -163,6 +170,58 @@ impl RoleProcess {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// Does the `work` of a worker until `shutdown`, or until its model is `broken`, which tells why: from then on it is not
+/// ready, and stops as after a shutdown, without anything that needs the model.
+///
+/// # Errors
+/// [`Fault::Device`] when the model broke.
+pub async fn until_broken<W: Future<Output = ()>>(
+    health: &Health,
+    shutdown: &CancellationToken,
+    work: impl FnOnce(CancellationToken) -> W,
+    broken: impl Future<Output = String>,
+) -> Result<(), Fault> {
+    let stop = shutdown.child_token();
+    let mut work = pin!(work(stop.clone()));
+    let reason = tokio::select! {
+        () = &mut work => return Ok(()),
+        reason = broken => reason,
+    };
+    health.set(MODEL, false);
+    tracing::error!(reason, "the model or its device broke; jobs in hand are left to other workers");
+    stop.cancel();
+    work.await;
+    Err(Fault::Device(reason))
+}
+
+/// Loads a model with `load`; what `may_pass` is tried again, three times, after 1, 2 and 4 s. `None`: told to stop
+/// meanwhile.
+///
+/// # Errors
+/// The last error of `load`, as a [`Fault::Model`].
+pub async fn load_model<T, E: std::fmt::Display>(
+    shutdown: &CancellationToken,
+    mut load: impl AsyncFnMut() -> Result<T, E>,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<Option<T>, Fault> {
+    let attempts = async {
+        for wait in LOAD_AGAIN_AFTER {
+            match load().await {
+                Err(error) if may_pass(&error) => {
+                    tracing::warn!(%error, wait_ms = wait.as_millis(), "cannot load a model; trying again");
+                    sleep(wait).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        load().await
+    };
+    match shutdown.run_until_cancelled(attempts).await {
+        Some(loaded) => loaded.map(Some).map_err(|error| Fault::Model(error.to_string())),
+        None => Ok(None),
     }
 }
 
@@ -229,7 +288,60 @@ fn loopback_of(addr: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_model_is_loaded_again_while_that_may_help_and_nobody_asks_to_stop() {
+        let stop = CancellationToken::new();
+        let tries = Cell::new(0);
+        let fails = async |times: u32| {
+            tries.set(tries.get() + 1);
+            if tries.get() <= times { Err("busy") } else { Ok(tries.get()) }
+        };
+        let begun = Instant::now();
+        let loaded = load_model(&stop, async || fails(3).await, |_| true).await;
+        assert_eq!((loaded.unwrap(), begun.elapsed().as_secs()), (Some(4), 7));
+        tries.set(0);
+        let fault = load_model(&stop, async || fails(4).await, |_| true).await.unwrap_err();
+        assert_eq!((tries.get(), fault.exit_code()), (4, 66), "{fault}");
+        tries.set(0);
+        let fault = load_model(&stop, async || fails(1).await, |_| false).await.unwrap_err();
+        assert_eq!((tries.get(), fault.exit_code()), (1, 66), "what cannot pass is not tried again: {fault}");
+        tries.set(0);
+        let stopped = async {
+            sleep(Duration::from_millis(1500)).await;
+            stop.cancel();
+        };
+        let begun = Instant::now();
+        let (loaded, ()) = tokio::join!(load_model(&stop, async || fails(9).await, |_| true), stopped);
+        assert_eq!((loaded.unwrap(), begun.elapsed().as_millis()), (None, 1500), "a stop ends the wait at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_whose_model_breaks_is_not_ready_and_stops_with_a_code_of_its_own() {
+        let health = Health::new("test", &[MODEL], Registry::new());
+        health.set(MODEL, true);
+        let shutdown = CancellationToken::new();
+        let work = |stop: CancellationToken| {
+            let health = health.clone();
+            async move {
+                stop.cancelled().await;
+                assert!(!health.ready(), "before it stops");
+            }
+        };
+        let fault =
+            until_broken(&health, &shutdown, work, async { "an illegal address".to_owned() }).await.unwrap_err();
+        assert_eq!(fault.exit_code(), 74);
+        assert!(fault.to_string().contains("an illegal address"), "{fault}");
+        assert!(!shutdown.is_cancelled(), "others go on");
+        health.set(MODEL, true);
+        shutdown.cancel();
+        let work = async |stop: CancellationToken| stop.cancelled().await;
+        assert!(until_broken(&health, &shutdown, work, std::future::pending()).await.is_ok());
+        assert!(health.ready());
+    }
 
     #[test]
     fn keys_have_defaults_and_the_password_of_redis_is_never_printed() {

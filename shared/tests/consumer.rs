@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,7 @@ use shared::{
     shutdown::CancellationToken,
 };
 use tokio::{
+    sync::Notify,
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -38,6 +39,12 @@ struct Handler {
     order: Mutex<Vec<Bytes>>,
     running: AtomicUsize,
     most_running: AtomicUsize,
+    /// How often each job that is done had been delivered.
+    deliveries: Mutex<HashMap<Bytes, u32>>,
+    /// Told when a job kills its worker.
+    killed: Notify,
+    /// This worker can do nothing.
+    broken: AtomicBool,
 }
 
 impl Handler {
@@ -48,7 +55,14 @@ impl Handler {
             order: Mutex::default(),
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
+            deliveries: Mutex::default(),
+            killed: Notify::new(),
+            broken: AtomicBool::new(false),
         })
+    }
+
+    fn deliveries(&self, payload: &'static str) -> u32 {
+        self.deliveries.lock().unwrap()[payload.as_bytes()]
     }
 
     fn attempts(&self, payload: &'static str) -> usize {
@@ -61,7 +75,10 @@ impl Handler {
             publish.push(DeadLetter::publish(job, "test", None).unwrap());
         }
         match self.bus.finish(job, Effects { publish, ..Effects::default() }).await.unwrap() {
-            Finished::Done => Outcome::Done,
+            Finished::Done => {
+                self.deliveries.lock().unwrap().insert(job.payload.clone(), job.deliveries);
+                Outcome::Done
+            }
             _ => Outcome::LeaseLost,
         }
     }
@@ -79,10 +96,15 @@ impl JobHandler for Handler {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_running.fetch_max(running, Ordering::SeqCst);
         let result = match &*job.payload {
+            _ if self.broken.load(Ordering::SeqCst) => Err(JobError::HandBack("as asked".to_owned())),
+            b"kill" => {
+                self.killed.notify_one();
+                std::future::pending().await
+            }
             b"fail" => Err(JobError::Retry("as asked".to_owned())),
             b"fail for good" => Err(JobError::Hopeless("as asked".to_owned())),
             b"panic once" if job.deliveries == 1 => panic!("as asked"),
-            b"long" => {
+            b"long" | b"long too" | b"as long" | b"no shorter" => {
                 sleep(LEASE * 5).await;
                 Ok(self.publish(job, job.payload.clone()).await)
             }
@@ -250,16 +272,95 @@ async fn a_stopping_worker_finishes_what_it_has_and_takes_no_more() {
     assert_eq!(bus.depth(STREAM, GROUP).await.unwrap().lag, 1);
 }
 
+/// Less than a lease, more than the time between two looks for the jobs of silent workers.
+const AT_ONCE: Duration = Duration::from_millis(1500);
+
 #[tokio::test(start_paused = true)]
-async fn what_is_not_done_by_the_drain_deadline_stays_pending_for_a_peer() {
+async fn what_is_not_done_by_the_drain_deadline_is_taken_by_a_peer_at_once() {
     let bus = MemoryBus::new();
-    let handler = Handler::new(&bus);
+    let (handler, peers) = (Handler::new(&bus), Handler::new(&bus));
     produce(&bus, "long").await;
     let worker = start(&bus, &handler, "a", 4, Duration::from_secs(1));
+    sleep(LEASE).await;
+    let _peer = start(&bus, &peers, "b", 4, DRAIN);
     sleep(LEASE).await;
     worker.stop.cancel();
     timeout(Duration::from_secs(5), worker.task).await.unwrap().unwrap();
     assert_eq!(bus.depth(STREAM, GROUP).await.unwrap().pending, 1);
-    let _peer = start(&bus, &handler, "b", 4, DRAIN);
+    sleep(AT_ONCE).await;
+    assert_eq!(peers.attempts("long"), 1, "without waiting for a lease to run out");
     assert_eq!(until_done(&bus, 1).await, ["long"]);
+    assert_eq!(peers.deliveries("long"), 2, "it was begun twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stopping_worker_has_not_begun_is_taken_by_a_peer_at_once_and_does_not_count() {
+    let bus = MemoryBus::new();
+    let (handler, peers) = (Handler::new(&bus), Handler::new(&bus));
+    produce(&bus, "long").await;
+    let worker = start(&bus, &handler, "a", 1, DRAIN);
+    sleep(LEASE).await;
+    // A full worker takes over one job of a silent peer; it waits for the slot.
+    produce(&bus, "waits").await;
+    bus.group_reader(STREAM, GROUP, "silent").await.unwrap().next(1, LEASE).await.unwrap();
+    sleep(LEASE * 2).await;
+    let members = bus.members(STREAM, GROUP).await.unwrap();
+    assert_eq!(members.iter().map(|member| member.pending).collect::<Vec<_>>(), [2, 0], "{members:?}");
+    let _peer = start(&bus, &peers, "b", 1, DRAIN);
+    worker.stop.cancel();
+    sleep(AT_ONCE).await;
+    assert_eq!(peers.attempts("waits"), 1);
+    timeout(DRAIN, worker.task).await.unwrap().unwrap();
+    until_done(&bus, 2).await;
+    assert_eq!(
+        (handler.deliveries("long"), peers.deliveries("waits")),
+        (1, 2),
+        "of the two only the silent one counts"
+    );
+    let members = bus.members(STREAM, GROUP).await.unwrap();
+    assert!(members.iter().all(|member| member.name != "a"), "it left with nothing in hand: {members:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_broken_worker_hands_back_counts_as_never_delivered() {
+    let bus = MemoryBus::new();
+    let (broken, sound) = (Handler::new(&bus), Handler::new(&bus));
+    broken.broken.store(true, Ordering::SeqCst);
+    produce(&bus, "1").await;
+    let worker = start(&bus, &broken, "a", 4, DRAIN);
+    sleep(AT_ONCE * 20).await;
+    let attempts = broken.attempts("1");
+    assert!(attempts > MAX_DELIVERIES as usize, "{attempts}");
+    worker.stop.cancel();
+    worker.task.await.unwrap();
+    let _sound = start(&bus, &sound, "b", 4, DRAIN);
+    assert_eq!(until_done(&bus, 1).await, ["1"]);
+    assert_eq!(sound.deliveries("1"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_kills_its_workers_is_given_up_and_those_beside_it_are_done() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    let beside = ["long", "long too", "as long", "no shorter"];
+    for job in ["kill", "long", "long too", "as long", "no shorter"] {
+        produce(&bus, job).await;
+    }
+    let mut deaths = 0;
+    let done = loop {
+        let worker = start(&bus, &handler, &format!("worker {deaths}"), 8, DRAIN);
+        tokio::select! {
+            () = handler.killed.notified() => deaths += 1,
+            done = until_done(&bus, 5) => break done,
+        }
+        // Long enough for all that is to be begun beside it.
+        sleep(AT_ONCE).await;
+        worker.task.abort();
+    };
+    assert_eq!(deaths, MAX_DELIVERIES, "it killed three, and no fourth");
+    assert_eq!(handler.deliveries("kill"), MAX_DELIVERIES + 1, "given up");
+    for job in beside {
+        assert!(handler.attempts(job) >= 3 && done.iter().any(|done| *done == job), "{job}: {done:?}");
+    }
+    assert_eq!(done.iter().filter(|done| *done == "given up").count(), 1);
 }

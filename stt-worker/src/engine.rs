@@ -59,13 +59,24 @@ pub async fn load(config: &SttConfig, metrics: &ModelMetrics) -> Result<Arc<dyn 
     Ok(Arc::new(Engine { model, window_samples }))
 }
 
+/// Whether what `load` said may be otherwise a little later.
+#[must_use]
+pub fn may_pass(error: &ModelError) -> bool {
+    error.may_pass()
+}
+
 #[async_trait]
 impl Transcriber for Engine {
     async fn transcribe(&self, request: SpeechRequest) -> Result<SpeechHypothesis, TranscribeError> {
         self.model.submit(request).await.map_err(|error| match error {
             ModelError::Language { .. } | ModelError::TooLong { .. } => TranscribeError::Impossible(error.to_string()),
+            ModelError::Stopped => TranscribeError::Broken(error.to_string()),
             other => TranscribeError::Failed(other.to_string()),
         })
+    }
+
+    async fn broken(&self) -> String {
+        self.model.broken().await.to_string()
     }
 
     fn window_samples(&self) -> usize {

@@ -51,6 +51,7 @@ impl From<TranscribeError> for JobError {
     fn from(error: TranscribeError) -> Self {
         match error {
             TranscribeError::Failed(_) => Self::Retry(error.to_string()),
+            TranscribeError::Broken(_) => Self::HandBack(error.to_string()),
             TranscribeError::Impossible(_) => Self::Hopeless(error.to_string()),
         }
     }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use shared::{
     config::Env,
     model_metrics::{ModelMetrics, Work},
-    role_process::{self, Fault, MODEL, RoleProcess},
+    models::until_mounted,
+    role_process::{self, Fault, MODEL, RoleProcess, load_model},
 };
-use stt_worker::{SttConfig, SttWorker, config::DEFAULT_HEALTH_PORT, engine};
+use stt_worker::{SttConfig, SttWorker, config::DEFAULT_HEALTH_PORT, engine, engine::may_pass};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -15,15 +16,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
+    until_mounted(&env).await;
     let config = SttConfig::from_env(&mut env);
     env.finish()?;
     let started = process.start("stt-worker", &[MODEL, shared::consumer::BUS]).await?;
     let metrics = ModelMetrics::register(&started.registry, Work::Speech)?;
-    let loading = engine::load(&config, &metrics);
-    let Some(transcriber) = started.shutdown.run_until_cancelled(loading).await else { return Ok(()) };
-    let transcriber = transcriber.map_err(|error| Fault::Model(error.to_string()))?;
+    let load = async || engine::load(&config, &metrics).await;
+    let Some(transcriber) = load_model(&started.shutdown, load, may_pass).await? else { return Ok(()) };
     started.health.set(MODEL, true);
     let worker = SttWorker::new(&config, started.bus, transcriber, started.health, &started.registry)?;
-    worker.run(started.shutdown).await;
-    Ok(())
+    worker.run(started.shutdown).await
 }

@@ -9,6 +9,9 @@ pub enum TranscribeError {
     /// It may answer the next time, here or elsewhere.
     #[error("the speech model failed: {0}")]
     Failed(String),
+    /// It answers nobody any more; this was not even tried.
+    #[error("the speech model is broken: {0}")]
+    Broken(String),
     /// It will never answer this.
     #[error("the speech model cannot do this: {0}")]
     Impossible(String),
@@ -26,4 +29,9 @@ pub trait Transcriber: std::fmt::Debug + Send + Sync {
 
     /// Most samples (16 kHz) that one request may have.
     fn window_samples(&self) -> usize;
+
+    /// Waits until the model, or its device, can no longer be relied on, and says why. Most never see the day.
+    async fn broken(&self) -> String {
+        std::future::pending().await
+    }
 }

@@ -8,6 +8,7 @@ use shared::{
     consumer::{Consumer, ConsumerMetrics},
     health::Health,
     jobs::{AUDIO_JOBS, STT_GROUP},
+    role_process::{Fault, until_broken},
     shutdown::CancellationToken,
 };
 
@@ -63,9 +64,15 @@ impl SttWorker {
 
     /// Works until `shutdown`, then finishes what is in hand within the drain deadline. Dropping the future instead
     /// is as good as a crash: nothing is lost, another worker takes over after a lease.
-    pub async fn run(self, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// [`Fault::Device`] when the model broke: it is no longer ready, and its jobs are left to others.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Fault> {
         tracing::info!(consumer = self.consumer.name, "stt-worker takes jobs");
-        self.consumer.run(self.handler, shutdown).await;
+        let (transcriber, health) = (Arc::clone(&self.handler.ears.transcriber), self.consumer.health.clone());
+        let work = |stop| self.consumer.run(self.handler, stop);
+        let outcome = until_broken(&health, &shutdown, work, transcriber.broken()).await;
         tracing::info!("stt-worker stopped");
+        outcome
     }
 }

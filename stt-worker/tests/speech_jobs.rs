@@ -24,6 +24,7 @@ use shared::{
         TRANSLATION_JOBS, TranslationJob, audio_stream, event_stream, revision_key,
     },
     language::Source,
+    role_process::Fault,
     shutdown::CancellationToken,
     wire::{Caption, GlossaryTerm},
 };
@@ -46,14 +47,24 @@ struct Scripted {
     asked: Mutex<Vec<SpeechRequest>>,
     /// One permit for each request that may be answered.
     gate: Semaphore,
+    /// Cancelled: its device is gone.
+    broken: CancellationToken,
 }
 
 #[async_trait]
 impl Transcriber for Scripted {
     async fn transcribe(&self, request: SpeechRequest) -> Answer {
         self.asked.lock().unwrap().push(request);
-        self.gate.acquire().await.unwrap().forget();
+        tokio::select! {
+            permit = self.gate.acquire() => permit.unwrap().forget(),
+            () = self.broken.cancelled() => return Err(TranscribeError::Broken("as asked".to_owned())),
+        }
         self.answer.clone()
+    }
+
+    async fn broken(&self) -> String {
+        self.broken.cancelled().await;
+        "an illegal address".to_owned()
     }
 
     fn window_samples(&self) -> usize {
@@ -65,7 +76,7 @@ const WINDOW: usize = 5 * 16_000;
 
 impl Scripted {
     fn new(answer: Answer) -> Arc<Self> {
-        Arc::new(Self { answer, asked: Mutex::default(), gate: Semaphore::new(1000) })
+        Arc::new(Self { answer, asked: Mutex::default(), gate: Semaphore::new(1000), broken: CancellationToken::new() })
     }
 
     fn says(text: &str) -> Arc<Self> {
@@ -87,7 +98,7 @@ impl Scene {
         Self { bus: MemoryBus::new(), session: SessionId::random() }
     }
 
-    fn worker(&self, transcriber: &Arc<Scripted>, name: &str) -> (JoinHandle<()>, CancellationToken) {
+    fn worker(&self, transcriber: &Arc<Scripted>, name: &str) -> (JoinHandle<Result<(), Fault>>, CancellationToken) {
         let (registry, stop) = (Registry::new(), CancellationToken::new());
         let config = SttConfig { name: name.to_owned(), ..SttConfig::of_model(PathBuf::new()) };
         let health = Health::new("test", &[BUS], registry.clone());
@@ -513,7 +524,7 @@ async fn a_worker_told_to_stop_answers_for_what_it_has() {
     stop.cancel();
     sleep(Duration::from_secs(2)).await;
     model.gate.add_permits(1);
-    timeout(Duration::from_secs(60), worker).await.unwrap().unwrap();
+    timeout(Duration::from_secs(60), worker).await.unwrap().unwrap().unwrap();
     assert_eq!(scene.events().await.len(), 1);
 }
 
@@ -530,4 +541,29 @@ async fn audio_longer_than_the_window_is_decoded_in_parts_and_keeps_its_committe
     assert!(caption.committed.starts_with("Again and again, again and again"), "{}", caption.committed);
     assert!(caption.committed.len() <= "Again and again, again ".len() + repeated.len());
     assert_eq!(caption.committed.matches("gain").count(), requests.len() * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_device_breaks_ends_and_its_jobs_are_done_elsewhere_at_once() {
+    let scene = Scene::new();
+    let (doomed, sound) = (Scripted::says(" Hello"), Scripted::says(" Hello"));
+    doomed.gate.forget_permits(1000);
+    let (worker, _stop) = scene.worker(&doomed, "a");
+    for utterance in 1..=3 {
+        scene.speak(1, |job| (job.kind, job.utterance) = (JobKind::Final, UtteranceId(utterance))).await;
+    }
+    sleep(LEASE * 2).await;
+    assert_eq!(doomed.asked(), 3, "all are in its hand");
+    let (_other, _stop) = scene.worker(&sound, "b");
+    sleep(LEASE).await;
+    doomed.broken.cancel();
+    let fault = timeout(LEASE, worker).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(fault.exit_code(), 74, "the supervisor starts it anew: {fault}");
+    sleep(LEASE / 2).await;
+    assert_eq!(sound.asked(), 3, "without waiting for a lease to run out");
+    let events = scene.settle().await;
+    assert!(
+        events.len() == 3 && events.iter().all(|event| matches!(event, SessionEvent::Caption { .. })),
+        "{events:?}"
+    );
 }

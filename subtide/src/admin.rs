@@ -18,9 +18,8 @@ use identity::{
 };
 use serde_json::json;
 use shared::{
-    bus::{Bus, MemoryBus, RedisBus},
-    config::{Env, ExposeSecret as _, SecretString},
-    role_process::ENV_REDIS_URL,
+    bus::{Bus, MemoryBus, RedisBus, RedisSettings},
+    config::Env,
     telemetry::{self, LogConfig},
 };
 
@@ -191,18 +190,18 @@ pub async fn run(args: AdminArgs) -> anyhow::Result<()> {
     let mut env = Env::process();
     let log = LogConfig::from_env(&mut env, "warn");
     let config = IdentityConfig::from_env(&mut env);
-    let redis_url = env.secret(ENV_REDIS_URL);
+    let redis = RedisSettings::from_env(&mut env);
     env.finish()?;
     telemetry::init(&log);
-    let desk = Desk::open(&config, redis_url).await?;
+    let desk = Desk::open(&config, redis).await?;
     desk.answer(args.command).await?.print(args.json)
 }
 
 impl Desk {
-    async fn open(config: &IdentityConfig, redis_url: Option<SecretString>) -> anyhow::Result<Self> {
-        let on_redis = redis_url.is_some();
-        let bus: Arc<dyn Bus> = match redis_url {
-            Some(url) => Arc::new(RedisBus::connect(url.expose_secret()).await?),
+    async fn open(config: &IdentityConfig, redis: Option<RedisSettings>) -> anyhow::Result<Self> {
+        let on_redis = redis.is_some();
+        let bus: Arc<dyn Bus> = match redis {
+            Some(redis) => Arc::new(RedisBus::open(&redis).await?),
             None => Arc::new(MemoryBus::default()),
         };
         let clock = Clock::default();

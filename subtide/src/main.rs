@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use shared::{
     config::ConfigError,
     language::{Language, Source},
+    role_process::Fault,
     telemetry,
 };
 use subtide::{admin, bench, caption, demo, dev_cert, models, output, serve, sign_in, watch};
@@ -129,7 +130,8 @@ async fn main() -> ExitCode {
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("subtide: {error:#}");
-            ExitCode::from(if error.is::<ConfigError>() { EX_USAGE } else { 1 })
+            let code = if error.is::<ConfigError>() { EX_USAGE } else { 1 };
+            ExitCode::from(error.downcast_ref::<Fault>().map_or(code, Fault::exit_code))
         }
     }
 }

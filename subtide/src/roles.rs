@@ -10,12 +10,12 @@ use gateway::{
 use prometheus::Registry;
 use shared::{
     audio::SAMPLE_RATE,
-    bus::{Bus, MemoryBus, RedisBus},
-    config::{Env, ExposeSecret, SecretString},
+    bus::{Bus, MemoryBus, RedisBus, RedisSettings},
+    config::Env,
     consumer::BUS,
     health::{Health, HealthServer},
     model_metrics::{ModelMetrics, Work},
-    role_process::{ENV_REDIS_URL, MODEL, health_addr},
+    role_process::{MODEL, health_addr},
     shutdown::CancellationToken,
 };
 use stt_worker::{SttConfig, SttWorker};
@@ -35,7 +35,7 @@ pub struct Settings {
     /// The translation-worker's part.
     pub translation: TranslationConfig,
     /// Redis, where there is one; without it the bus is in this process.
-    pub redis_url: Option<SecretString>,
+    pub redis: Option<RedisSettings>,
     /// Where health and metrics are served; `None`: nowhere.
     pub health: Option<SocketAddr>,
 }
@@ -56,7 +56,7 @@ impl Settings {
             gateway,
             stt: SttConfig::from_env(env),
             translation: TranslationConfig::from_env(env),
-            redis_url: env.secret(ENV_REDIS_URL),
+            redis: RedisSettings::from_env(env),
             health: Some(health),
         }
     }
@@ -86,8 +86,8 @@ impl Roles {
             let stop = stop.clone();
             tasks.spawn(async move { Ok(server.run(stop).await?) });
         }
-        let bus: Arc<dyn Bus> = match &settings.redis_url {
-            Some(url) => Arc::new(RedisBus::connect(url.expose_secret()).await?),
+        let bus: Arc<dyn Bus> = match &settings.redis {
+            Some(redis) => Arc::new(RedisBus::open(redis).await?),
             None => Arc::new(MemoryBus::new()),
         };
         let speech = ModelMetrics::register(&registry, Work::Speech)?;
@@ -115,14 +115,8 @@ impl Roles {
         let drained = CancellationToken::new();
         let (stt_drained, translation_drained) = (drained.clone(), drained.clone());
         let for_gateway = stop.clone();
-        tasks.spawn(async move {
-            stt.run(stt_drained).await;
-            Ok(())
-        });
-        tasks.spawn(async move {
-            translation.run(translation_drained).await;
-            Ok(())
-        });
+        tasks.spawn(async move { Ok(stt.run(stt_drained).await?) });
+        tasks.spawn(async move { Ok(translation.run(translation_drained).await?) });
         tasks.spawn(async move {
             let served = gateway.run(for_gateway).await;
             drained.cancel();

@@ -9,7 +9,9 @@
 //! - [`collector`]: what services report to: a collector of traces, a tracker of errors
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
+//! - [`hostile`]: clients that mean harm, and honest ones among them
 //! - [`resuming`]: a client that comes back after every disconnect
+//! - [`sentinel`]: a Redis that fails over to its replica
 //! - [`session`]: a client session and what it got
 //! - [`speech`]: the recordings that ship, and how well text agrees with them
 //! - [`stub_engine`]: models that answer at once, for the real workers around them
@@ -19,11 +21,13 @@ pub mod chaos;
 pub mod collector;
 pub mod desk;
 pub mod figure;
+pub mod hostile;
 pub mod hostile_issuer;
 pub mod oidc_provider;
 pub mod postgres;
 pub mod redis_server;
 pub mod resuming;
+pub mod sentinel;
 pub mod session;
 pub mod speech;
 pub mod stack;

@@ -93,6 +93,15 @@ impl RedisServer {
         self.child.wait().unwrap_or_else(|error| panic!("redis-server cannot be waited for: {error}"));
     }
 
+    /// As [`RedisServer::restart`], with other arguments.
+    ///
+    /// # Panics
+    /// As [`RedisServer::restart`].
+    pub async fn restart_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.restart().await;
+    }
+
     /// Kills it if it runs, starts it with the same port and directory, and waits until it answers.
     ///
     /// # Panics

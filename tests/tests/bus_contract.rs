@@ -291,6 +291,41 @@ async fn a_renewed_lease_is_kept(bus: Arc<dyn Bus>) {
     assert_eq!(taken.iter().map(|job| job.deliveries).collect::<Vec<_>>(), [2]);
 }
 
+async fn what_is_handed_back_is_taken_at_once_and_does_not_count(bus: Arc<dyn Bus>) {
+    bus.hand_back(JOBS, GROUP, "a", &[(EntryId::START, 0)]).await.unwrap();
+    produce(&*bus, 0..1).await;
+    let leased = lease(&*bus, "a").await;
+    // Said twice, as after a lost reply; and by somebody who does not hold it.
+    for consumer in ["a", "a", "b"] {
+        bus.hand_back(JOBS, GROUP, consumer, &[(leased.id, 0)]).await.unwrap();
+    }
+    let taken = bus.reclaim(JOBS, GROUP, "b", PATIENCE, 10).await.unwrap().deliveries;
+    assert_eq!(taken, [leased.clone()], "as if it were delivered for the first time");
+    bus.hand_back(JOBS, GROUP, "a", &[(leased.id, 7)]).await.unwrap();
+    assert!(bus.reclaim(JOBS, GROUP, "c", PATIENCE, 10).await.unwrap().deliveries.is_empty(), "b holds it");
+    bus.renew_lease(JOBS, GROUP, "b", &[leased.id]).await.unwrap();
+    assert_eq!(bus.finish(&leased, Effects::default()).await.unwrap(), Finished::Done);
+}
+
+async fn who_resigns_leaves_its_jobs_to_others_and_goes_when_it_has_none(bus: Arc<dyn Bus>) {
+    assert_eq!(bus.resign(JOBS, GROUP, "a").await.unwrap(), 0, "no stream, no group");
+    produce(&*bus, 0..250).await;
+    let mut reader = bus.group_reader(JOBS, GROUP, "a").await.unwrap();
+    reader.next(249, PATIENCE).await.unwrap();
+    lease(&*bus, "b").await;
+    let names = async || {
+        let members = bus.members(JOBS, GROUP).await.unwrap();
+        members.into_iter().map(|member| member.name).collect::<Vec<_>>()
+    };
+    assert_eq!(bus.resign(JOBS, GROUP, "a").await.unwrap(), 249);
+    assert_eq!(names().await, ["a", "b"], "who holds something stays known");
+    let taken = bus.reclaim(JOBS, GROUP, "c", PATIENCE, 1000).await.unwrap().deliveries;
+    assert_eq!(taken.len(), 249, "not those of b");
+    assert!(taken.iter().all(|job| job.deliveries == 2), "a had begun them");
+    assert_eq!(bus.resign(JOBS, GROUP, "a").await.unwrap(), 0);
+    assert_eq!(names().await, ["b", "c"]);
+}
+
 async fn depth_counts_unread_and_pending(bus: Arc<dyn Bus>) {
     assert_eq!(bus.depth(JOBS, GROUP).await.unwrap(), Depth::default());
     produce(&*bus, 0..5).await;
@@ -416,6 +451,8 @@ contract!(
     a_dead_consumers_job_is_taken_over,
     at_most_count_jobs_are_taken_over,
     a_renewed_lease_is_kept,
+    what_is_handed_back_is_taken_at_once_and_does_not_count,
+    who_resigns_leaves_its_jobs_to_others_and_goes_when_it_has_none,
     depth_counts_unread_and_pending,
     members_are_those_who_ask_with_what_they_hold,
     trimming_keeps_what_is_not_acknowledged,

@@ -75,7 +75,7 @@ async fn a_bus_that_stands_still_while_somebody_speaks_costs_nothing() {
     let client = tokio::spawn(async move { stream(&urls, None, start(&["es"]), &speech, |_| false).await });
     sleep(Duration::from_secs(4)).await;
     pair.redis.signal("STOP");
-    // Longer than a session waits for it.
+    // Longer than what a gateway holds of a session; the rest waits in the client.
     sleep(Duration::from_secs(14)).await;
     pair.redis.signal("CONT");
     let journal = client.await.unwrap();

@@ -59,12 +59,23 @@ pub async fn load(config: &TranslationConfig, metrics: &ModelMetrics) -> Result<
     Ok(routes.with_any(Some(Arc::new(Engine(model)))))
 }
 
+/// Whether what `load` said may be otherwise a little later.
+#[must_use]
+pub fn may_pass(error: &ModelError) -> bool {
+    error.may_pass()
+}
+
 #[async_trait]
 impl Translator for Engine {
     async fn translate(&self, request: TranslationRequest) -> Result<TranslationHypothesis, TranslateError> {
         self.0.submit(request).await.map_err(|error| match error {
             ModelError::Language { .. } | ModelError::TooLong { .. } => TranslateError::Impossible(error.to_string()),
+            ModelError::Stopped => TranslateError::Broken(error.to_string()),
             other => TranslateError::Failed(other.to_string()),
         })
+    }
+
+    async fn broken(&self) -> String {
+        self.0.broken().await.to_string()
     }
 }

@@ -49,6 +49,7 @@ impl From<TranslateError> for JobError {
     fn from(error: TranslateError) -> Self {
         match error {
             TranslateError::Failed(_) => Self::Retry(error.to_string()),
+            TranslateError::Broken(_) => Self::HandBack(error.to_string()),
             TranslateError::Impossible(_) => Self::Hopeless(error.to_string()),
         }
     }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use shared::{
     config::Env,
     model_metrics::{ModelMetrics, Work},
-    role_process::{self, Fault, MODEL, RoleProcess},
+    models::until_mounted,
+    role_process::{self, Fault, MODEL, RoleProcess, load_model},
 };
-use translation_worker::{TranslationConfig, TranslationWorker, config::DEFAULT_HEALTH_PORT, engine};
+use translation_worker::{TranslationConfig, TranslationWorker, config::DEFAULT_HEALTH_PORT, engine, engine::may_pass};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -15,15 +16,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
+    until_mounted(&env).await;
     let config = TranslationConfig::from_env(&mut env);
     env.finish()?;
     let started = process.start("translation-worker", &[MODEL, shared::consumer::BUS]).await?;
     let metrics = ModelMetrics::register(&started.registry, Work::Translation)?;
-    let loading = engine::load(&config, &metrics);
-    let Some(routes) = started.shutdown.run_until_cancelled(loading).await else { return Ok(()) };
-    let routes = routes.map_err(|error| Fault::Model(error.to_string()))?;
+    let load = async || engine::load(&config, &metrics).await;
+    let Some(routes) = load_model(&started.shutdown, load, may_pass).await? else { return Ok(()) };
     started.health.set(MODEL, true);
     let worker = TranslationWorker::new(&config, started.bus, routes, started.health, &started.registry)?;
-    worker.run(started.shutdown).await;
-    Ok(())
+    worker.run(started.shutdown).await
 }

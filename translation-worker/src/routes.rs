@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures_util::future::select_all;
 use shared::{agreement::without_loop, language::Language};
 
 use crate::{
@@ -81,6 +82,16 @@ impl Routes {
         let [first, second] = pair.through(PIVOT).map(|leg| self.translators.get(&leg));
         let (first, second) = (first?, second?);
         Some(Route::Through(vec![Leg::new(first, source.as_str(), PIVOT), Leg::new(second, PIVOT, target.as_str())]))
+    }
+
+    /// Waits until one of the models can no longer be relied on, and says why.
+    pub(crate) async fn broken(&self) -> String {
+        let mut models = Vec::new();
+        for model in self.translators.values().chain(&self.any) {
+            models.push(model.broken());
+        }
+        // Without any model there is none to break.
+        if models.is_empty() { std::future::pending().await } else { select_all(models).await.0 }
     }
 
     /// The pairs with a model of their own, in order.

@@ -10,6 +10,9 @@ pub enum TranslateError {
     /// It may answer the next time, here or elsewhere.
     #[error("the translation model failed: {0}")]
     Failed(String),
+    /// It answers nobody any more; this was not even tried.
+    #[error("the translation model is broken: {0}")]
+    Broken(String),
     /// It will never answer this.
     #[error("the translation model cannot do this: {0}")]
     Impossible(String),
@@ -24,4 +27,9 @@ pub trait Translator: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// When the model fails; see [`TranslateError`].
     async fn translate(&self, request: TranslationRequest) -> Result<TranslationHypothesis, TranslateError>;
+
+    /// Waits until the model, or its device, can no longer be relied on, and says why. Most never see the day.
+    async fn broken(&self) -> String {
+        std::future::pending().await
+    }
 }

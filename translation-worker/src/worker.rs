@@ -8,6 +8,7 @@ use shared::{
     consumer::{Consumer, ConsumerMetrics},
     health::Health,
     jobs::{MT_GROUP, TRANSLATION_JOBS},
+    role_process::{Fault, until_broken},
     shutdown::CancellationToken,
 };
 
@@ -50,9 +51,15 @@ impl TranslationWorker {
 
     /// Works until `shutdown`, then finishes what is in hand within the drain deadline. Dropping the future instead
     /// is as good as a crash: nothing is lost, another worker takes over after a lease.
-    pub async fn run(self, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// [`Fault::Device`] when a model broke: it is no longer ready, and its jobs are left to others.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Fault> {
         tracing::info!(consumer = self.consumer.name, pairs = ?self.handler.routes.pairs(), "translation-worker takes jobs");
-        self.consumer.run(self.handler, shutdown).await;
+        let (handler, health) = (Arc::clone(&self.handler), self.consumer.health.clone());
+        let work = |stop| self.consumer.run(self.handler, stop);
+        let outcome = until_broken(&health, &shutdown, work, handler.routes.broken()).await;
         tracing::info!("translation-worker stopped");
+        outcome
     }
 }

@@ -23,6 +23,7 @@ use shared::{
         TranslationState, event_stream, revision_key, translation_key,
     },
     language::Language,
+    role_process::Fault,
     shutdown::CancellationToken,
     wire::{GlossaryTerm, Translation},
 };
@@ -44,6 +45,8 @@ struct Marking {
     first: Mutex<Option<StateWrite>>,
     bus: MemoryBus,
     fails: bool,
+    /// Its device is gone.
+    broken: bool,
 }
 
 impl fmt::Debug for Marking {
@@ -60,12 +63,19 @@ impl Translator for Marking {
         if let Some(write) = first {
             self.bus.set(write).await.unwrap();
         }
+        if self.broken {
+            return Err(TranslateError::Broken("as asked".to_owned()));
+        }
         if self.fails {
             return Err(TranslateError::Failed("out of memory".to_owned()));
         }
         let forced = request.prefix.split_whitespace().count();
         let words = request.text.split_whitespace().skip(forced).map(|word| format!(" {word}{}", self.mark));
         Ok(TranslationHypothesis { text: words.collect(), ..Default::default() })
+    }
+
+    async fn broken(&self) -> String {
+        if self.broken { "an illegal address".to_owned() } else { std::future::pending().await }
     }
 }
 
@@ -85,7 +95,7 @@ impl Scene {
         let bus = MemoryBus::new();
         let model = |mark| {
             let (asked, first) = (Mutex::default(), Mutex::default());
-            let mut model = Marking { mark, asked, first, bus: bus.clone(), fails: false };
+            let mut model = Marking { mark, asked, first, bus: bus.clone(), fails: false, broken: false };
             edit(&mut model);
             Arc::new(model)
         };
@@ -93,7 +103,7 @@ impl Scene {
         Self { session: SessionId::random(), models, bus, glossary: Vec::new() }
     }
 
-    fn worker(&self, name: &str) -> (JoinHandle<()>, CancellationToken) {
+    fn worker(&self, name: &str) -> (JoinHandle<Result<(), Fault>>, CancellationToken) {
         let (registry, stop) = (Registry::new(), CancellationToken::new());
         let config = TranslationConfig { name: name.to_owned(), ..TranslationConfig::of_models(BTreeMap::new()) };
         let translators = self.models.iter().map(|(pair, model)| {
@@ -374,4 +384,13 @@ async fn a_long_text_goes_to_the_model_in_sentences_and_keeps_its_committed_star
     let requests = scene.asked("en-es");
     assert!(requests.iter().all(|request| request.text.split(' ').count() <= 25));
     assert_eq!(requests.len(), 6, "two partials, and one request for each sentence");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_ends_when_one_of_its_models_breaks() {
+    let scene = Scene::with(&[("en-es", "s"), ("en-fr", "f")], |model| model.broken = model.mark == "f");
+    let (worker, _stop) = scene.worker("a");
+    let fault = timeout(LEASE, worker).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(fault.exit_code(), 74);
+    assert!(fault.to_string().contains("an illegal address"), "{fault}");
 }

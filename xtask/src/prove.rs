@@ -8,12 +8,14 @@
 //! - `front_door`: how the promises of `prove front-door` are measured
 //! - `clients`: how the promises of `prove clients` are measured
 //! - `operators`: how the promises of `prove operators` are measured
+//! - `faults`: how the promises of `prove faults` are measured
 //! - `test_run`: figures that tests print
 //! - `pipeline`: how the promises of `prove pipeline` are measured; `demo`, `memory`, `idle_sessions`: its instruments
 
 mod clients;
 mod demo;
 mod engine;
+mod faults;
 mod figure;
 mod front_door;
 mod goals;
@@ -52,6 +54,12 @@ pub(crate) struct Arguments {
     /// Leave out what starts containers, which takes long and wants root; it then counts as not proven
     #[arg(long)]
     skip_compose: bool,
+    /// Leave out the fuzz targets, which take an hour; they then count as not proven
+    #[arg(long)]
+    skip_fuzz: bool,
+    /// Leave out the soak of two hours; it then counts as not proven
+    #[arg(long)]
+    skip_soak: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,6 +76,8 @@ enum Name {
     Clients,
     /// One command up, scale by a number, see everything
     Operators,
+    /// Nothing lost: kill anything, flood anything, cut anything
+    Faults,
 }
 
 impl Name {
@@ -79,6 +89,7 @@ impl Name {
             Self::FrontDoor => "front-door",
             Self::Clients => "clients",
             Self::Operators => "operators",
+            Self::Faults => "faults",
         }
     }
 
@@ -90,6 +101,7 @@ impl Name {
             Self::FrontDoor => front_door::checks(),
             Self::Clients => clients::checks(),
             Self::Operators => operators::checks(),
+            Self::Faults => faults::checks(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Admission by the age of the queues: who comes while others wait too long is asked to come later.
+//! Admission by the age of the queues and the memory of the bus: who comes while others wait too long, or while there is
+//! hardly room for those who are here, is asked to come later.
 //!
 //! What counts is what no worker has taken yet. A job in a worker's hands is pending in the queue as well, but makes nobody
 //! wait: a loaded, healthy system has as many of them as its batches hold, and one that kills its worker is pending for many
@@ -17,23 +18,28 @@ use shared::{
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{limits::Limits, metrics::DoorMetrics, settings::DoorSettings, turned_away::TurnedAway};
+use super::{
+    limits::Limits, metrics::DoorMetrics, pressure::Pressure, settings::DoorSettings, turned_away::TurnedAway,
+};
 
 /// How often the queues are looked at.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// A bus that needs longer is away.
 const BUS_PATIENCE: Duration = Duration::from_secs(2);
+/// Who finds the bus nearly full is asked to wait so long: utterances end, and what was stored of them goes.
+const MEMORY_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Longest time that somebody is asked to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The queues, each with the group that empties it.
 const QUEUES: [(&str, &str); 2] = [(AUDIO_JOBS, STT_GROUP), (TRANSLATION_JOBS, MT_GROUP)];
 
-/// What the queues were like when they were last looked at.
+/// What the queues and the bus's memory were like when they were last looked at.
 #[derive(Debug)]
 pub struct Admission {
     max_age: Duration,
     max_depth: u64,
     newest: Mutex<[Depth; 2]>,
+    pressure: Pressure,
 }
 
 impl Admission {
@@ -41,7 +47,14 @@ impl Admission {
     #[must_use]
     pub fn new(settings: &DoorSettings) -> Self {
         let newest = Mutex::new([Depth::default(); 2]);
-        Self { max_age: settings.max_queue_age, max_depth: settings.max_queue_depth, newest }
+        let pressure = Pressure::default();
+        Self { max_age: settings.max_queue_age, max_depth: settings.max_queue_depth, newest, pressure }
+    }
+
+    /// What the memory of the bus leads to.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.pressure.clone()
     }
 
     /// Whether a newcomer would be served in time.
@@ -49,6 +62,10 @@ impl Admission {
     /// # Errors
     /// `overloaded`, with the time the oldest job has waited.
     pub fn check(&self) -> Result<(), TurnedAway> {
+        if self.pressure.refuses() {
+            let message = "hardly any room is left for another session; try again soon";
+            return Err(TurnedAway::new(ErrorCode::Overloaded, "memory", message).after(MEMORY_RETRY_AFTER));
+        }
         let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(worst) = newest.iter().find(|depth| depth.waiting > self.max_age || depth.lag > self.max_depth) else {
             return Ok(());
@@ -70,7 +87,16 @@ impl Admission {
             *depth = found.unwrap_or_default();
         }
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = depths;
+        self.weigh(bus, metrics).await;
         answered
+    }
+
+    /// Looks at the memory of the bus. While nobody can tell, what was last seen stands.
+    async fn weigh(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics) {
+        let Ok(Ok(usage)) = timeout(BUS_PATIENCE, bus.usage()).await else { return metrics.set_memory(None, false) };
+        let share = usage.and_then(|usage| usage.share());
+        self.pressure.note(share);
+        metrics.set_memory(share, self.pressure.pauses());
     }
 
     /// Looks at the queues every second until `stop`, and tells `limits` whether the bus answered.

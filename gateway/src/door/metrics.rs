@@ -5,15 +5,17 @@ use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use shared::{bus::Depth, health::add, wire::ErrorCode};
 
 /// Why somebody is turned away: all values of the label `reason`.
-pub(crate) const REASONS: [&str; 16] = [
+pub(crate) const REASONS: [&str; 18] = [
     // Limits of theirs.
     "address_rate",
     "subject_rate",
     "auth_rate",
     "sessions",
     "quota",
+    "connections",
     // Ours.
     "queue",
+    "memory",
     "full",
     "unavailable",
     // What they sent.
@@ -41,6 +43,9 @@ pub struct DoorMetrics {
     sign_ins: [IntCounter; OUTCOMES.len()],
     queue: QueueGauges,
     local: IntGauge,
+    /// Absent while nobody can tell, and where the bus has no limit.
+    memory: GaugeVec,
+    paused: IntGauge,
 }
 
 /// How much waits in each queue. While nobody can tell, its series are absent.
@@ -63,6 +68,8 @@ impl DoorMetrics {
         };
         let local =
             IntGauge::new("gateway_limits_local", "1 while the bus is away and each gateway limits on its own")?;
+        let memory = Opts::new("gateway_bus_memory_share", "Share of the bus's memory that is in use");
+        let paused = IntGauge::new("gateway_audio_paused", "1 while audio waits because the bus is nearly full")?;
         let sign_ins = counter("gateway_sign_ins_total", "Sign-ins that came to an end", "outcome")?;
         let metrics = Self {
             refused: counter("gateway_refused_total", "Requests refused at the door", "reason")?,
@@ -71,6 +78,8 @@ impl DoorMetrics {
             sign_ins: OUTCOMES.map(|outcome| sign_ins.with_label_values(&[outcome])),
             queue: QueueGauges::register(registry)?,
             local: add(registry, local)?,
+            memory: add(registry, GaugeVec::new(memory, &[])?)?,
+            paused: add(registry, paused)?,
         };
         let exist = |family: &IntCounterVec, value: &str| drop(family.with_label_values(&[value]));
         REASONS.iter().chain([&OTHER]).for_each(|reason| exist(&metrics.refused, reason));
@@ -123,6 +132,16 @@ impl DoorMetrics {
         set(waiting_jobs, depth.map(|depth| count(depth.lag)));
         set(pending_jobs, depth.map(|depth| count(depth.pending)));
         set(oldest_seconds, depth.map(|depth| depth.oldest_age.as_secs_f64()));
+    }
+
+    /// How full the bus is; `None` while nobody can tell, or where it has no limit.
+    pub(super) fn set_memory(&self, share: Option<f64>, paused: bool) {
+        match share {
+            Some(share) => self.memory.with_label_values::<&str>(&[]).set(share),
+            // It may be absent already.
+            None => drop(self.memory.remove_label_values::<&str>(&[])),
+        }
+        self.paused.set(i64::from(paused));
     }
 
     pub(super) fn set_local(&self, local: bool) {

@@ -2,7 +2,8 @@
 //!
 //! - [`credentials`]: what a handshake shows; [`tickets`]: what a page shows
 //! - [`origin`]: which pages may connect
-//! - [`limits`]: how often and how many, shared by all gateways; [`admission`]: how far behind the workers are
+//! - [`limits`]: how often and how many, shared by all gateways; [`admission`]: how far behind the workers are;
+//!   [`pressure`]: how full the bus is
 //! - [`guest`]: a client that was let in; `pace`: how fast its audio may come; [`live`]: the list of all of them
 //! - [`settings`], [`metrics`]; [`turned_away`]: why somebody did not get in
 
@@ -14,6 +15,7 @@ pub mod live;
 pub mod metrics;
 pub mod origin;
 mod pace;
+pub mod pressure;
 pub mod settings;
 pub mod tickets;
 pub mod turned_away;
@@ -31,6 +33,7 @@ use self::{
 };
 pub use self::{
     guest::{Expelled, Guest},
+    pressure::Pressure,
     settings::DoorSettings,
     turned_away::TurnedAway,
 };
@@ -100,6 +103,12 @@ impl Door {
     /// Looks at the queues every second until `stop`.
     pub async fn watch(&self, stop: &CancellationToken) {
         self.admission.watch(&self.bus, &self.metrics, &self.limits, stop).await;
+    }
+
+    /// How full the bus is.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.admission.pressure()
     }
 
     /// Who people are; `None`: nobody is asked.

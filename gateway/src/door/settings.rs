@@ -9,6 +9,10 @@ use shared::config::Env;
 pub const ENV_CONNECTIONS: &str = "CONNECTIONS_PER_MINUTE";
 /// A page that reconnects every second for a minute still gets in.
 pub const DEFAULT_CONNECTIONS: u32 = 60;
+/// Connections of one address at once that are not (yet) sessions; of proxies in `TRUSTED_PROXIES` any number.
+pub const ENV_OPEN: &str = "CONNECTIONS_PER_ADDRESS";
+/// A browser opens 6; a network with many people behind one address has room, and nobody alone fills the 4096 places.
+pub const DEFAULT_OPEN: u32 = 256;
 /// Requests a minute of one address to `/auth/`.
 pub const ENV_AUTH: &str = "AUTH_PER_MINUTE";
 /// A sign-in takes two, a refresh one every ten minutes; several people may share an address.
@@ -35,6 +39,8 @@ pub const ENV_PROXIES: &str = "TRUSTED_PROXIES";
 pub struct DoorSettings {
     /// Connections a minute of one address, and of one person.
     pub connections_per_minute: u32,
+    /// Connections of one address at once that are no sessions.
+    pub connections_per_address: u32,
     /// Requests a minute of one address to `/auth/`.
     pub auth_per_minute: u32,
     /// Sessions of one person at once.
@@ -53,6 +59,7 @@ impl Default for DoorSettings {
     fn default() -> Self {
         Self {
             connections_per_minute: DEFAULT_CONNECTIONS,
+            connections_per_address: DEFAULT_OPEN,
             auth_per_minute: DEFAULT_AUTH,
             sessions_per_user: DEFAULT_SESSIONS,
             daily_quota: None,
@@ -69,6 +76,7 @@ impl DoorSettings {
         let minutes: u64 = env.parse_or(ENV_QUOTA, 0);
         Self {
             connections_per_minute: at_least_one(env, ENV_CONNECTIONS, DEFAULT_CONNECTIONS),
+            connections_per_address: at_least_one(env, ENV_OPEN, DEFAULT_OPEN),
             auth_per_minute: at_least_one(env, ENV_AUTH, DEFAULT_AUTH),
             sessions_per_user: at_least_one(env, ENV_SESSIONS, DEFAULT_SESSIONS),
             daily_quota: (minutes > 0).then(|| Duration::from_secs(minutes.saturating_mul(60))),

@@ -16,7 +16,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use super::hygiene::Peer;
+use super::{
+    addresses::{Addresses, Visit},
+    hygiene::Peer,
+};
+use crate::door::metrics::DoorMetrics;
 
 /// Longest time for a TLS handshake.
 const TLS_WITHIN: Duration = Duration::from_secs(10);
@@ -37,9 +41,22 @@ pub(super) struct Port {
     pub(super) listener: TcpListener,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) router: Router,
+    /// `None`: an address may have any number of connections.
+    pub(super) crowd: Option<(Arc<Addresses>, DoorMetrics)>,
 }
 
 impl Port {
+    /// A place for another connection of `peer`; `None` where it has as many as it may. It is closed without a word: there may
+    /// be thousands, and a word would cost a TLS handshake.
+    fn let_in(&self, peer: SocketAddr) -> Option<Option<Visit>> {
+        let Some((addresses, metrics)) = &self.crowd else { return Some(None) };
+        let visit = addresses.enter(peer.ip());
+        if visit.is_none() {
+            metrics.count_refused("connections");
+        }
+        visit.map(Some)
+    }
+
     /// Serves until `stop`, and then for a few seconds what is under way. Sessions are none of its business: they have their
     /// own tasks.
     pub(super) async fn serve(self, stop: CancellationToken) {
@@ -55,7 +72,9 @@ impl Port {
                     continue;
                 }
             };
-            let connection = Connection { peer, router: self.router.clone(), stop: stop.clone(), _place: place };
+            let Some(visit) = self.let_in(peer) else { continue };
+            let (router, stop) = (self.router.clone(), stop.clone());
+            let connection = Connection { peer, router, stop, _place: place, _visit: visit };
             let tls = self.tls.clone();
             let cut = cut.clone();
             connections.spawn(async move { cut.run_until_cancelled(connection.open(stream, tls)).await });
@@ -74,6 +93,7 @@ struct Connection {
     router: Router,
     stop: CancellationToken,
     _place: OwnedSemaphorePermit,
+    _visit: Option<Visit>,
 }
 
 impl Connection {

@@ -2,11 +2,13 @@
 //!
 //! - [`serve`]: a gateway from its ports to its end; `listen`: connections; [`tls`]: certificates
 //! - `stream`: the WebSocket handshake; `me`: tickets, and who am I; [`sign_in`]: sign-in, refresh, logout
-//! - [`hygiene`]: ids, limits and headers of every answer; [`address`]: where a request came from
+//! - [`hygiene`]: ids, limits and headers of every answer; [`address`]: where a request came from; `addresses`: how many
+//!   connections each has
 //! - `admin`: the operators' port
 //! - [`openapi`], [`paths`]: what there is
 
 pub mod address;
+mod addresses;
 mod admin;
 pub mod hygiene;
 mod listen;

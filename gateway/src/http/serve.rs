@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     AppState,
+    addresses::Addresses,
     admin::{self, Admin},
     around,
     listen::Port,
@@ -101,6 +102,7 @@ impl Gateway {
         let context = Context {
             mailbox: Mailbox::new(Arc::clone(&bus), &name, Arc::clone(&metrics)),
             metrics,
+            pressure: door.pressure(),
             config: Arc::new(config),
             bus,
         };
@@ -149,9 +151,15 @@ impl Gateway {
         let looking = self.tls.map(|tls| tokio::spawn(tls.watch(stop.clone())));
         let admin = self.admin.map(|(listener, admin)| {
             let router = around(admin::routes(admin), &self.state);
-            tokio::spawn(Port { listener, tls: None, router }.serve(stop.clone()))
+            tokio::spawn(Port { listener, tls: None, router, crowd: None }.serve(stop.clone()))
         });
-        Port { listener: self.listener, tls, router: router(self.state) }.serve(stop).await;
+        // Where nobody is asked who they are, everybody is at this machine.
+        let crowd = self.state.door.people().map(|_| {
+            let settings = &context.config.door;
+            let addresses = Addresses::new(settings.connections_per_address, settings.trusted_proxies.clone());
+            (addresses, self.state.door.metrics().clone())
+        });
+        Port { listener: self.listener, tls, router: router(self.state), crowd }.serve(stop).await;
         sessions.close();
         if timeout(DRAIN_DEADLINE, sessions.wait()).await.is_err() {
             tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut off");

@@ -232,6 +232,7 @@ impl Session {
             warned_of_token: false,
             warned_of_length: false,
             stopping,
+            paused: false,
             utterances,
         })
     }

@@ -19,15 +19,17 @@ use super::{
 };
 use crate::dispatch::Closed;
 
-/// How long the bus may be away before a session with speech to store is given up.
-const BUS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the bus may be away before a session with something to store is given up. Longer than a failover (5 s), a
+/// restart, or what is held of the client (10 s; it holds the rest itself): all gateways have the same bus, so who is sent
+/// away sooner gains nothing. Shorter than the 45 s in which a client, or another gateway, takes us for dead.
+const BUS_PATIENCE: Duration = Duration::from_secs(30);
 /// Cleaning up may not hold up a session longer than this; what stays expires by itself.
 const CLEAN_PATIENCE: Duration = Duration::from_secs(2);
 /// Most events read at once in a replay.
 const REPLAY: usize = 256;
 
-/// Lets a session wait for a bus that is away, up to [`BUS_PATIENCE`]. Meanwhile nothing is read from the client, so
-/// its audio waits in the client.
+/// Lets a session wait for a bus that is away, up to [`BUS_PATIENCE`]. Meanwhile what its client sends is held here, as far as
+/// there is room, and waits in the client beyond that.
 pub(super) struct Patience {
     session: SessionId,
     begun: Instant,

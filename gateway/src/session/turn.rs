@@ -221,7 +221,10 @@ impl Session {
                 Ok(true) => {
                     tracing::warn!(session = %self.id, "the bus had forgotten the session; it is written down again");
                     self.inbox.missed();
-                    return self.inbox.renew().await.map_err(|e| super::end::unavailable(&e));
+                    while let Err(error) = self.inbox.renew().await {
+                        patience.wait(error).await?;
+                    }
+                    return Ok(());
                 }
                 // A reply that was lost may have been of a step that took place.
                 Ok(false) => match self.context.bus.get(&jobs::owner_key(self.id)).await {

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ModelError;
 pub use model::{Answers, Model, Ticket, run_all};
@@ -70,11 +70,13 @@ struct Counters {
 pub struct ModelHandle<M: Model> {
     jobs: mpsc::Sender<Job<M>>,
     counters: Arc<Counters>,
+    /// Why the thread ended; closed without a reason when it did not load, or broke in a way of its own.
+    fate: watch::Receiver<Option<ModelError>>,
 }
 
 impl<M: Model> Clone for ModelHandle<M> {
     fn clone(&self) -> Self {
-        Self { jobs: self.jobs.clone(), counters: self.counters.clone() }
+        Self { jobs: self.jobs.clone(), counters: self.counters.clone(), fate: self.fate.clone() }
     }
 }
 
@@ -97,12 +99,15 @@ impl<M: Model> ModelHandle<M> {
         let (jobs, waiting) = mpsc::channel(limits.queue.max(1));
         let (tell, ready) = oneshot::channel();
         let counters = Arc::new(Counters::default());
-        let handle = Self { jobs, counters: counters.clone() };
+        let (end, fate) = watch::channel(None);
+        let handle = Self { jobs, counters: counters.clone(), fate };
         let work = move || match load().and_then(|mut model| model.warm_up(&limits).map(|()| model)) {
             Ok(model) => {
                 tell.send(Ok(())).ok();
                 let ledger = Ledger::new(counters, observer);
-                ModelThread::new(model, waiting, limits, ledger).run();
+                if let Err(error) = ModelThread::new(model, waiting, limits, ledger).run() {
+                    end.send_replace(Some(error));
+                }
             }
             Err(error) => {
                 tell.send(Err(error)).ok();
@@ -123,6 +128,15 @@ impl<M: Model> ModelHandle<M> {
         let (answer, answered) = oneshot::channel();
         self.jobs.send(Job::new(request, answer)).await.map_err(|_| ModelError::Stopped)?;
         answered.await.map_err(|_| ModelError::Stopped)?
+    }
+
+    /// Waits until the model can no longer be relied on, and says why: its thread has ended, for it failed even with input
+    /// that is known to be good. Whoever waited was answered with [`ModelError::Stopped`]. A model that works on makes this
+    /// wait for ever.
+    pub async fn broken(&self) -> ModelError {
+        let mut fate = self.fate.clone();
+        let fate = fate.wait_for(Option::is_some).await;
+        fate.ok().and_then(|fate| fate.clone()).unwrap_or(ModelError::Stopped)
     }
 
     /// What the thread has done so far.

@@ -3,12 +3,14 @@ use std::sync::mpsc as blocking;
 use super::*;
 
 /// Doubles numbers in as many steps as their last digit says (0: one step). Refuses 13 at the door, panics in a step
-/// with 66, has no memory for two requests of which one is 77. Tells the requests of each step, and then waits to be
+/// with 66, has no memory for two requests of which one is 77. 99 breaks it for good. Tells the requests of each step, and then waits to be
 /// let go.
 struct Doubler {
     seen: blocking::Sender<Vec<u32>>,
     gate: blocking::Receiver<()>,
     under_way: Vec<(Ticket, u32, u32)>,
+    broken: bool,
+    warm_ups: Arc<AtomicU64>,
 }
 
 impl Model for Doubler {
@@ -32,6 +34,10 @@ impl Model for Doubler {
         self.gate.recv().unwrap();
         let has = |number: u32| self.under_way.iter().any(|(_, n, _)| *n == number);
         assert!(!has(66), "66 is a bug");
+        self.broken |= has(99);
+        if self.broken {
+            return Err(ModelError::Compute("an illegal address".to_owned()));
+        }
         if has(77) && self.under_way.len() > 1 {
             return Err(ModelError::OutOfMemory("77 is large".to_owned()));
         }
@@ -48,6 +54,12 @@ impl Model for Doubler {
     fn reset(&mut self) {
         self.under_way.clear();
     }
+
+    fn warm_up(&mut self, _: &BatchLimits) -> Result<(), ModelError> {
+        assert!(self.under_way.is_empty(), "it has the model for itself");
+        self.warm_ups.fetch_add(1, Ordering::Relaxed);
+        if self.broken { Err(ModelError::Compute("an illegal address".to_owned())) } else { Ok(()) }
+    }
 }
 
 struct Rig {
@@ -55,6 +67,7 @@ struct Rig {
     seen: blocking::Receiver<Vec<u32>>,
     observed: blocking::Receiver<Observation>,
     gate: blocking::Sender<()>,
+    warm_ups: Arc<AtomicU64>,
 }
 
 impl Rig {
@@ -62,14 +75,16 @@ impl Rig {
         let (tell, seen) = blocking::channel();
         let (gate, wait) = blocking::channel();
         let (observe, observed) = blocking::channel();
+        let warm_ups = Arc::new(AtomicU64::new(0));
+        let counted = warm_ups.clone();
         let (handle, ready) = ModelHandle::spawn(
             "doubler",
-            move || Ok(Doubler { seen: tell, gate: wait, under_way: Vec::new() }),
+            move || Ok(Doubler { seen: tell, gate: wait, under_way: Vec::new(), broken: false, warm_ups: counted }),
             limits,
             Arc::new(move |observation| observe.send(observation).unwrap_or_default()),
         );
         ready.await.unwrap().unwrap();
-        Self { handle, seen, observed, gate }
+        Self { handle, seen, observed, gate, warm_ups }
     }
 
     /// Submits from a task; returns once the request waits in the queue or has reached the model.
@@ -176,6 +191,7 @@ async fn a_bad_request_fails_alone_and_the_thread_survives() {
         assert!(matches!(bad.await.unwrap(), Err(ModelError::Compute(_))));
         assert_eq!(rig.handle.stats().failed, 1);
         assert_eq!(rig.submit(4).await.await.unwrap().unwrap(), 8, "the thread goes on");
+        assert!(rig.warm_ups.load(Ordering::Relaxed) <= 2, "once at the start, and once for the bad one at most");
     }
 }
 
@@ -212,4 +228,77 @@ async fn a_model_that_does_not_load_says_why_and_refuses_work() {
     let (handle, ready) = ModelHandle::spawn("broken", broken, LIMITS, unobserved());
     assert!(ready.await.unwrap().unwrap_err().to_string().contains("models/x"));
     assert!(matches!(handle.submit(1).await, Err(ModelError::Stopped)));
+}
+
+#[tokio::test]
+async fn a_device_that_fails_with_good_input_ends_the_thread_and_nobody_waits_for_ever() {
+    let rig = Rig::new(LIMITS).await;
+    let first = rig.occupy().await;
+    let (breaks, waits) = (rig.submit(99).await, rig.submit(5).await);
+    (0..20).for_each(|_| rig.gate.send(()).unwrap());
+    assert_eq!(first.await.unwrap().unwrap(), 2);
+    let why = rig.handle.broken().await;
+    assert!(why.to_string().contains("an illegal address"), "{why}");
+    // One of the two was alone on the device and failed; the other never was, and is told so.
+    let outcomes = [breaks.await.unwrap(), waits.await.unwrap()];
+    let failed = outcomes.iter().filter(|outcome| matches!(outcome, Err(ModelError::Compute(_)))).count();
+    let stopped = outcomes.iter().filter(|outcome| matches!(outcome, Err(ModelError::Stopped))).count();
+    assert_eq!((failed, stopped), (1, 1), "{outcomes:?}");
+    assert!(matches!(rig.submit(1).await.await.unwrap(), Err(ModelError::Stopped)));
+}
+
+#[tokio::test]
+async fn a_model_that_works_is_never_called_broken() {
+    let rig = Rig::new(LIMITS).await;
+    (0..20).for_each(|_| rig.gate.send(()).unwrap());
+    for bad in [13, 66, 13, 66] {
+        assert!(rig.submit(bad).await.await.unwrap().is_err());
+    }
+    assert_eq!(rig.submit(4).await.await.unwrap().unwrap(), 8);
+    let broken = tokio::time::timeout(std::time::Duration::from_millis(50), rig.handle.broken()).await;
+    assert!(broken.is_err(), "{broken:?}");
+    assert_eq!(rig.warm_ups.load(Ordering::Relaxed), 5, "once at the start, and after each failure");
+}
+
+/// Is warm only once it is let be.
+struct Cold(blocking::Receiver<()>);
+
+impl Model for Cold {
+    type Request = ();
+    type Answer = ();
+
+    fn cost((): &()) -> usize {
+        1
+    }
+
+    fn admit(&mut self, _: Vec<(Ticket, Arc<()>)>) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Answers<()>, ModelError> {
+        Ok(Vec::new())
+    }
+
+    fn withdraw(&mut self, _: Ticket) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    fn reset(&mut self) {}
+
+    fn warm_up(&mut self, _: &BatchLimits) -> Result<(), ModelError> {
+        self.0.recv().map_err(|_| ModelError::Compute("it stays cold".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn a_model_is_ready_after_its_first_inference_and_not_before() {
+    let (warm, wait) = blocking::channel();
+    let (_handle, mut ready) = ModelHandle::spawn("cold", move || Ok(Cold(wait)), LIMITS, unobserved());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), &mut ready).await.is_err(), "loaded, not warm");
+    warm.send(()).unwrap();
+    ready.await.unwrap().unwrap();
+    let (warm, wait) = blocking::channel();
+    drop(warm);
+    let (_handle, ready) = ModelHandle::spawn("cold", move || Ok(Cold(wait)), LIMITS, unobserved());
+    assert!(ready.await.unwrap().unwrap_err().to_string().contains("stays cold"), "one that fails is never ready");
 }

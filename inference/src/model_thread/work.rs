@@ -53,6 +53,8 @@ pub(super) struct ModelThread<M: Model> {
     room: usize,
     /// Steps since that was last changed.
     steady: usize,
+    /// A request failed in a way that may be the device's fault, and none was answered since.
+    doubt: bool,
 }
 
 impl<M: Model> ModelThread<M> {
@@ -69,13 +71,19 @@ impl<M: Model> ModelThread<M> {
             rows,
             room: rows,
             steady: 0,
+            doubt: false,
         }
     }
 
-    pub(super) fn run(mut self) {
+    /// Works until nobody can ask any more.
+    ///
+    /// # Errors
+    /// When the model fails with good input, too.
+    pub(super) fn run(mut self) -> Result<(), ModelError> {
         loop {
+            self.settle_doubt()?;
             let first = if self.under_way.is_empty() && self.again.is_empty() {
-                let Some(job) = self.waiting.blocking_recv() else { return };
+                let Some(job) = self.waiting.blocking_recv() else { return Ok(()) };
                 Some(job)
             } else {
                 None
@@ -86,6 +94,22 @@ impl<M: Model> ModelThread<M> {
             self.step();
             self.ledger.worked(started.elapsed());
         }
+    }
+
+    /// Whose fault was it? Good input tells; it needs the model for itself.
+    fn settle_doubt(&mut self) -> Result<(), ModelError> {
+        if !self.doubt || !self.under_way.is_empty() {
+            return Ok(());
+        }
+        self.doubt = false;
+        let one = BatchLimits { max_rows: 1, ..self.limits };
+        let error = match guarded(|| self.model.warm_up(&one)) {
+            Ok(()) => return Ok(()),
+            Err(Failure::Error(error)) => error,
+            Err(Failure::Panic) => panicked(),
+        };
+        tracing::error!(%error, "the model fails with good input, too: it or its device is broken");
+        Err(error)
     }
 
     /// What waits, up to the limits, without those nobody waits for.
@@ -183,6 +207,7 @@ impl<M: Model> ModelThread<M> {
             let Some(job) = self.under_way.remove(&ticket) else { continue };
             match answer {
                 Ok(answer) => {
+                    self.doubt = false;
                     self.ledger.note(Occasion::Answered, 1, job.cost(), job.under_way());
                     drop(job.answer.send(Ok(answer))); // The caller may have left meanwhile.
                 }
@@ -232,7 +257,8 @@ impl<M: Model> ModelThread<M> {
         self.steady = 0;
     }
 
-    fn fail(&self, job: Job<M>, error: ModelError) {
+    fn fail(&mut self, job: Job<M>, error: ModelError) {
+        self.doubt |= error.casts_doubt();
         self.ledger.note(Occasion::Failed, 1, job.cost(), job.under_way());
         job.answer.send(Err(error)).ok(); // The caller may have left meanwhile.
     }

@@ -130,6 +130,23 @@ impl Bus for MemoryBus {
         Ok(())
     }
 
+    async fn hand_back(
+        &self,
+        stream: &str,
+        group: &str,
+        consumer: &str,
+        jobs: &[(EntryId, u32)],
+    ) -> Result<(), BusError> {
+        if let Some(stream) = self.state().stream_mut(stream) {
+            stream.hand_back(group, consumer, jobs);
+        }
+        Ok(())
+    }
+
+    async fn resign(&self, stream: &str, group: &str, consumer: &str) -> Result<u64, BusError> {
+        Ok(self.state().stream_mut(stream).map_or(0, |stream| stream.resign(group, consumer) as u64))
+    }
+
     async fn finish(&self, job: &Delivery, effects: Effects) -> Result<Finished, BusError> {
         Ok(self.state().finish(job, effects))
     }

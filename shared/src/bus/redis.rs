@@ -3,11 +3,15 @@
 //! An entry holds its payload in the field `d`. Besides the names that callers choose there are `seen:{key}` for
 //! idempotency keys and `route:{stream}` for the mailbox of an event stream.
 
+mod breaker;
 mod error;
+mod leases;
 mod limits;
 mod link;
 mod readers;
+mod route;
 mod scripts;
+mod settings;
 
 use std::{fmt, time::Duration};
 
@@ -15,6 +19,7 @@ use ::redis::cmd;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::settings::{ENV_REDIS_TLS_CA, ENV_REDIS_TLS_CERT, ENV_REDIS_TLS_KEY, ENV_REDIS_URL, RedisSettings};
 use self::{
     link::Link,
     readers::{RawEntries, RedisGroupReader, RedisMailboxReader, entry},
@@ -50,12 +55,22 @@ impl fmt::Debug for RedisBus {
 }
 
 impl RedisBus {
-    /// Connects to `url` (`redis://[user][:password]@host[:port][/database]`).
+    /// Connects to `url`: `redis://[user][:password]@host[:port][/database]`, or `rediss://…` for TLS, or
+    /// `redis+sentinel://[user:password@]host[:port],…/name[/database][?sentinel_username=…&sentinel_password=…]` (or
+    /// `rediss+sentinel://…`) for the primary that these sentinels call `name`.
     ///
     /// # Errors
     /// When the URL cannot be used, nothing answers there, or what answers is older than Redis 7.0.
     pub async fn connect(url: &str) -> Result<Self, BusError> {
-        let link = Link::new(url)?;
+        Self::open(&RedisSettings::of(url)).await
+    }
+
+    /// As [`RedisBus::connect`], with certificates.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open(settings: &RedisSettings) -> Result<Self, BusError> {
+        let link = Link::new(settings)?;
         let info: String = link.query(cmd("INFO").arg("server")).await?;
         let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
@@ -146,6 +161,20 @@ impl Bus for RedisBus {
         self.link.invoke(&call).await
     }
 
+    async fn hand_back(
+        &self,
+        stream: &str,
+        group: &str,
+        consumer: &str,
+        jobs: &[(EntryId, u32)],
+    ) -> Result<(), BusError> {
+        self.link.invoke(&leases::hand_back(stream, group, consumer, jobs)).await
+    }
+
+    async fn resign(&self, stream: &str, group: &str, consumer: &str) -> Result<u64, BusError> {
+        self.link.invoke(&leases::resign(stream, group, consumer)).await
+    }
+
     async fn finish(&self, job: &Delivery, effects: Effects) -> Result<Finished, BusError> {
         match self.link.invoke::<String>(&scripts::finish(job, &effects)).await?.as_str() {
             "done" => Ok(Finished::Done),
@@ -187,6 +216,7 @@ impl Bus for RedisBus {
             value.and_then(|value| value.trim().parse::<u64>().ok())
         };
         let used = bytes("used_memory").ok_or_else(|| BusError::Protocol("INFO tells no used_memory".into()))?;
+        let used = used.saturating_sub(bytes("mem_not_counted_for_evict").unwrap_or_default());
         Ok(Some(Usage { used, limit: bytes("maxmemory").filter(|limit| *limit > 0) }))
     }
 

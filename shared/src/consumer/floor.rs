@@ -1,14 +1,14 @@
 //! The jobs that a consumer has in hand.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::task::TaskTracker;
 
-use super::{Consumer, ConsumerMetrics, JobError, JobHandler, Outcome, seconds_since};
+use super::{Consumer, ConsumerMetrics, Contact, JobError, JobHandler, Outcome, seconds_since};
 use crate::{
     bus::{Delivery, EntryId},
     jobs::MAX_DELIVERIES,
@@ -16,9 +16,17 @@ use crate::{
     telemetry::job::in_hand,
 };
 
+/// What became of a job that was handed back.
+const HANDED_BACK: &str = "handed_back";
+/// Times that a job is tried again in the same hand because the bus was away. A job that finds it away so often, and others
+/// do not, is what drives it away.
+const TIMES_AWAY: u32 = 30;
+
 #[derive(Debug)]
 pub(super) struct Floor<H> {
     pub(super) consumer: Consumer,
+    /// Whether the bus answers.
+    pub(super) contact: Contact,
     /// One permit for each job that may be handled at once.
     pub(super) slots: Arc<Semaphore>,
     /// The tasks of the jobs in hand.
@@ -26,7 +34,8 @@ pub(super) struct Floor<H> {
     /// Cancelled: every job in hand is dropped where it stands.
     pub(super) let_go: CancellationToken,
     handler: Arc<H>,
-    held: Mutex<HashSet<EntryId>>,
+    /// The jobs in hand, and how often each was delivered.
+    held: Mutex<HashMap<EntryId, u32>>,
 }
 
 /// Keeps an id in [`Floor::held`] while it lives.
@@ -38,7 +47,7 @@ struct Held<H: JobHandler> {
 
 impl<H: JobHandler> Drop for Held<H> {
     fn drop(&mut self) {
-        self.floor.change_held(|held| held.remove(&self.id));
+        self.floor.change_held(|held| held.remove(&self.id).is_some());
     }
 }
 
@@ -64,6 +73,7 @@ impl<H: JobHandler> Floor<H> {
             jobs: TaskTracker::new(),
             let_go: CancellationToken::new(),
             held: Mutex::default(),
+            contact: Contact::new(consumer.health.clone()),
             consumer,
             handler,
         }
@@ -71,7 +81,7 @@ impl<H: JobHandler> Floor<H> {
 
     /// Ids of the jobs in hand.
     pub(super) fn held(&self) -> Vec<EntryId> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     /// Waits until a slot is free; says how many are.
@@ -81,38 +91,79 @@ impl<H: JobHandler> Floor<H> {
         self.slots.available_permits().max(1)
     }
 
-    /// Starts a task for each of `jobs`, finals first, as slots become free. Those that have none at `shutdown` stay
-    /// pending.
+    /// Of jobs on their last delivery, each of which may be the one that kills its workers, one at a time is done here; the
+    /// others are handed back.
+    pub(super) async fn one_suspect_at_most(&self, jobs: Vec<Delivery>) -> Vec<Delivery> {
+        let held = |id| self.held.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
+        let is_suspect = |job: &Delivery| job.deliveries == MAX_DELIVERIES && held(job.id).is_none();
+        let (mut suspects, mut jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_suspect);
+        let keep = usize::from(!self.has_suspect());
+        let others = suspects.split_off(keep.min(suspects.len()));
+        jobs.append(&mut suspects);
+        let ids: Vec<_> = others.iter().map(|job| (job.id, job.deliveries)).collect();
+        if !self.consumer.hand_back(&ids).await {
+            jobs.extend(others); // Left alone they would be given up unheard.
+        }
+        jobs
+    }
+
+    fn has_suspect(&self) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.values().any(|deliveries| *deliveries == MAX_DELIVERIES)
+    }
+
+    /// Starts a task for each of `jobs`, finals first, as slots become free. Those that have none at `shutdown` are handed
+    /// back.
     pub(super) async fn start(self: &Arc<Self>, mut jobs: Vec<Delivery>, shutdown: &CancellationToken) {
         jobs.sort_by_key(|job| !self.handler.is_final(&job.payload));
         // All are held, and their leases renewed, from now on; a job that is in hand already (its lease ran out while
         // we had it) is not started twice.
-        let jobs: Vec<_> = jobs.into_iter().filter_map(|job| Some((self.hold(job.id)?, job))).collect();
-        for (held, job) in jobs {
+        let held: Vec<_> = jobs.into_iter().filter_map(|job| Some((self.hold(&job)?, job))).collect();
+        let mut waiting = held.into_iter();
+        while let Some((held, job)) = waiting.next() {
             let slots = Arc::clone(&self.slots);
             let slot = match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => slot,
-                Err(_) => match shutdown.run_until_cancelled(slots.acquire_owned()).await {
-                    Some(Ok(slot)) => slot,
-                    _ => return,
-                },
+                Ok(slot) => Some(slot),
+                Err(_) => shutdown.run_until_cancelled(slots.acquire_owned()).await.and_then(Result::ok),
+            };
+            let Some(slot) = slot else {
+                let rest = [(held, job)].into_iter().chain(waiting);
+                // No longer held, or the next heartbeat would renew what is handed back.
+                let rest: Vec<_> = rest.map(|(_, job)| (job.id, job.deliveries)).collect();
+                self.consumer.hand_back(&rest).await;
+                return;
             };
             let floor = Arc::clone(self);
             self.jobs.spawn(async move {
                 let Consumer { bus, name, .. } = &floor.consumer;
-                floor.let_go.run_until_cancelled(in_hand(bus.as_ref(), name, &job, floor.work(&job))).await;
+                let mut handed_back = false;
+                let work = async {
+                    let outcome = floor.work(&job).await;
+                    handed_back = outcome == HANDED_BACK;
+                    outcome
+                };
+                floor.let_go.run_until_cancelled(in_hand(bus.as_ref(), name, &job, work)).await;
                 drop((slot, held));
+                if handed_back {
+                    floor.consumer.hand_back(&[(job.id, job.deliveries)]).await;
+                }
             });
         }
     }
 
-    fn hold(self: &Arc<Self>, id: EntryId) -> Option<Held<H>> {
-        let fresh = self.change_held(|held| held.insert(id));
-        fresh.then(|| Held { floor: Arc::clone(self), id })
+    fn hold(self: &Arc<Self>, job: &Delivery) -> Option<Held<H>> {
+        let fresh = self.change_held(|held| {
+            let fresh = !held.contains_key(&job.id);
+            if fresh {
+                held.insert(job.id, job.deliveries);
+            }
+            fresh
+        });
+        fresh.then(|| Held { floor: Arc::clone(self), id: job.id })
     }
 
     /// Changes what is held, and tells how many that are before anybody else can change it.
-    fn change_held(&self, change: impl FnOnce(&mut HashSet<EntryId>) -> bool) -> bool {
+    fn change_held(&self, change: impl FnOnce(&mut HashMap<EntryId, u32>) -> bool) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut held);
         self.consumer.metrics.set_in_flight(held.len());
@@ -122,33 +173,56 @@ impl<H: JobHandler> Floor<H> {
     /// Does the job; what became of it.
     async fn work(&self, job: &Delivery) -> &'static str {
         let attempt = Attempt { metrics: &self.consumer.metrics, start: Instant::now() };
-        let outcome = if job.deliveries > MAX_DELIVERIES {
-            self.give_up(job, &format!("delivered {} times and never finished", job.deliveries)).await
-        } else {
-            match self.handler.handle(job).await {
-                Err(JobError::Hopeless(reason)) => self.give_up(job, &reason).await,
-                Ok(outcome) => Ok(label(outcome)),
-                Err(JobError::Retry(reason)) => Err(reason),
+        let label = match self.until_heard(job).await {
+            Ok(label) => label,
+            Err(JobError::HandBack(reason)) => {
+                tracing::warn!(stream = %job.stream, id = %job.id, reason, "a job is handed back");
+                HANDED_BACK
+            }
+            Err(error) => {
+                tracing::warn!(stream = %job.stream, id = %job.id, deliveries = job.deliveries, reason = %error,
+                    "a job failed; it is tried again after a lease");
+                "retry"
             }
         };
-        let label = outcome.unwrap_or_else(|reason| {
-            tracing::warn!(stream = %job.stream, id = %job.id, deliveries = job.deliveries, reason,
-                "a job failed; it is tried again after a lease");
-            "retry"
-        });
         attempt.metrics.observe(label, seconds_since(attempt.start));
         label
     }
 
-    async fn give_up(&self, job: &Delivery, reason: &str) -> Result<&'static str, String> {
+    /// Tries the job again as long as the bus is to blame.
+    async fn until_heard(&self, job: &Delivery) -> Result<&'static str, JobError> {
+        for _ in 1..TIMES_AWAY {
+            match self.attempt(job).await {
+                Err(JobError::Away(reason)) => {
+                    tracing::warn!(stream = %job.stream, id = %job.id, reason, "a job waits until the bus answers again");
+                    self.contact.cut();
+                    self.contact.restored().await;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.attempt(job).await
+    }
+
+    async fn attempt(&self, job: &Delivery) -> Result<&'static str, JobError> {
+        if job.deliveries > MAX_DELIVERIES {
+            let reason = format!("delivered {} times and never finished", job.deliveries);
+            return self.give_up(job, &reason).await;
+        }
+        match self.handler.handle(job).await {
+            Err(JobError::Hopeless(reason)) => self.give_up(job, &reason).await,
+            outcome => outcome.map(label),
+        }
+    }
+
+    async fn give_up(&self, job: &Delivery, reason: &str) -> Result<&'static str, JobError> {
         tracing::error!(stream = %job.stream, id = %job.id, deliveries = job.deliveries, reason, "a job is given up");
-        match self.handler.give_up(job, reason).await {
-            Ok(Outcome::Done) => {
+        match self.handler.give_up(job, reason).await? {
+            Outcome::Done => {
                 self.consumer.metrics.count_dead_letter();
                 Ok("given_up")
             }
-            Ok(other) => Ok(label(other)),
-            Err(error) => Err(error.to_string()),
+            other => Ok(label(other)),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{bus::Depth, health::add};
 const SECONDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// What becomes of a job: all values of the label `outcome`.
-pub(super) const OUTCOMES: [&str; 5] = ["done", "superseded", "lease_lost", "given_up", "retry"];
+pub(super) const OUTCOMES: [&str; 6] = ["done", "superseded", "lease_lost", "given_up", "retry", "handed_back"];
 
 /// Counters, gauges and a histogram of one consumer.
 #[derive(Debug, Clone)]

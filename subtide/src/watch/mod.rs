@@ -30,8 +30,9 @@ use anyhow::ensure;
 use clap::Args;
 use ratatui::{Terminal, backend::TestBackend};
 use shared::{
+    bus::RedisSettings,
     config::{Env, SecretString},
-    role_process::{DEFAULT_REDIS_URL, ENV_REDIS_URL},
+    role_process::DEFAULT_REDIS_URL,
 };
 use tokio::time::{Instant, sleep};
 
@@ -153,10 +154,10 @@ impl Watcher {
     fn from_env(args: WatchArgs, window: Duration) -> anyhow::Result<Self> {
         let mut env = Env::process();
         let targets = Targets::from_env(&mut env, args.targets);
-        let url = env.secret(ENV_REDIS_URL);
+        let redis = RedisSettings::from_env(&mut env);
         env.finish()?;
         ensure!(!targets.list.is_empty(), "nothing to look at: give --target HOST:PORT, or set {ENV_STATUS_TARGETS}");
-        Self::with(targets, url, window)
+        Self::with(targets, redis, window)
     }
 
     /// Looks at these health ports and, where its URL is given or they are no all-in-one, at Redis. Rates and latencies are
@@ -165,12 +166,12 @@ impl Watcher {
     /// # Errors
     /// When the system has no sockets for us.
     pub fn new(targets: Vec<Target>, redis_url: Option<SecretString>, window: Duration) -> anyhow::Result<Self> {
-        Self::with(Targets { list: targets, untold: false }, redis_url, window)
+        Self::with(Targets { list: targets, untold: false }, redis_url.map(RedisSettings::of), window)
     }
 
-    fn with(targets: Targets, redis_url: Option<SecretString>, window: Duration) -> anyhow::Result<Self> {
-        let redis_told = redis_url.is_some();
-        let redis = Redis::new(redis_url.unwrap_or_else(|| DEFAULT_REDIS_URL.into()));
+    fn with(targets: Targets, redis: Option<RedisSettings>, window: Duration) -> anyhow::Result<Self> {
+        let redis_told = redis.is_some();
+        let redis = Redis::new(redis.unwrap_or_else(|| RedisSettings::of(DEFAULT_REDIS_URL)));
         Ok(Self { targets, scraper: Scraper::new()?, redis, redis_told, history: History::new(window) })
     }
 

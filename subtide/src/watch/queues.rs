@@ -3,8 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use shared::{
-    bus::{Bus, BusError, Depth, EntryId, Member, RedisBus, Usage},
-    config::{ExposeSecret as _, SecretString},
+    bus::{Bus, BusError, Depth, EntryId, Member, RedisBus, RedisSettings, Usage},
     jobs::{AUDIO_JOBS, DEAD_LETTERS, MT_GROUP, STT_GROUP, TRANSLATION_JOBS},
 };
 use tokio::time::timeout;
@@ -44,13 +43,13 @@ pub(super) struct RedisAnswer {
 /// The way to Redis; connects when it is first asked, and again when that failed.
 #[derive(Debug)]
 pub(super) struct Redis {
-    url: SecretString,
+    settings: RedisSettings,
     bus: Option<RedisBus>,
 }
 
 impl Redis {
-    pub(super) fn new(url: SecretString) -> Self {
-        Self { url, bus: None }
+    pub(super) fn new(settings: RedisSettings) -> Self {
+        Self { settings, bus: None }
     }
 
     /// What it says, or why it says nothing.
@@ -64,7 +63,7 @@ impl Redis {
     async fn ask(&mut self) -> Result<RedisAnswer, BusError> {
         let bus = match self.bus.take() {
             Some(bus) => bus,
-            None => RedisBus::connect(self.url.expose_secret()).await?,
+            None => RedisBus::open(&self.settings).await?,
         };
         let bus = &*self.bus.insert(bus);
         let mut queues = Vec::new();

@@ -56,8 +56,7 @@ async fn speech(process: RoleProcess, mut env: Env, stub: Stub) -> Result<(), Fa
     let started = process.start("stt-worker", &[MODEL, shared::consumer::BUS]).await?;
     started.health.set(MODEL, true);
     let worker = SttWorker::new(&config, started.bus, stub.transcriber(), started.health, &started.registry)?;
-    worker.run(started.shutdown).await;
-    Ok(())
+    worker.run(started.shutdown).await
 }
 
 async fn translation(process: RoleProcess, mut env: Env, stub: Stub) -> Result<(), Fault> {
@@ -66,6 +65,5 @@ async fn translation(process: RoleProcess, mut env: Env, stub: Stub) -> Result<(
     let started = process.start("translation-worker", &[MODEL, shared::consumer::BUS]).await?;
     started.health.set(MODEL, true);
     let worker = TranslationWorker::new(&config, started.bus, stub.routes(), started.health, &started.registry)?;
-    worker.run(started.shutdown).await;
-    Ok(())
+    worker.run(started.shutdown).await
 }

@@ -191,3 +191,57 @@ pub(crate) mod operators {
     pub(crate) const KEPT: &str = "backup and restore with a drill that a test runs; packages, units and manifests that are what \
          the documents say.";
 }
+
+/// The promises of `prove faults`.
+pub(crate) mod faults {
+    pub(crate) const KILLS: &str = ">= 10,000 utterances, >= 200 worker SIGKILLs, 3 seeds: 0 lost, 0 twice. Killed worker's \
+         utterance captioned <= 5 s p95.";
+    pub(crate) const UTTERANCES: f64 = 10_000.0;
+    pub(crate) const WORKER_KILLS: f64 = 200.0;
+    pub(crate) const KILL_CAPTION_P95_S: f64 = 5.0;
+
+    pub(crate) const REDIS: &str = "20 Redis SIGKILL+restart under 20 sessions: 0 acknowledged audio lost, sockets stay open, \
+         next caption <= 3 s after Redis answers. Sentinel failover <= 5 s, 0 sockets dropped, 10 times.";
+    pub(crate) const REDIS_KILLS: f64 = 20.0;
+    pub(crate) const NEXT_CAPTION_S: f64 = 3.0;
+    pub(crate) const FAILOVERS: f64 = 10.0;
+    pub(crate) const FAILOVER_S: f64 = 5.0;
+
+    pub(crate) const PARTITION: &str =
+        "partition of 5/30/120 s: noticed <= 45 s, resumed without a gap, <= 2 MB growth per session.";
+    pub(crate) const NOTICED_S: f64 = 45.0;
+    pub(crate) const GROWTH_MB: f64 = 2.0;
+
+    pub(crate) const CONFORMANCE: &str =
+        "Autobahn 0 failed. Fuzz: 60 s per target in CI, >= 10 M executions per target once, 0 crashes.";
+    /// Cases of the suite without compression, which the gateway does not negotiate.
+    pub(crate) const AUTOBAHN_CASES: f64 = 240.0;
+    pub(crate) const FUZZ_EXECUTIONS: f64 = 10_000_000.0;
+
+    pub(crate) const OVERLOAD: &str = "overload 3x with workers stopped: queue age bounded, new sessions refused <= 100 ms with \
+         Retry-After, 0 evictions, normal p95 <= 10 s after the workers return.";
+    /// Seconds that the oldest job may have waited, with room for the second between two looks.
+    pub(crate) const QUEUE_AGE_S: f64 = 12.0;
+    pub(crate) const REFUSAL_MS: f64 = 100.0;
+    pub(crate) const NORMAL_AGAIN_S: f64 = 10.0;
+
+    pub(crate) const GATEWAY: &str = "gateway: >= 2,000 live real-time sessions per core with the stub engine (VAD on), added \
+         latency p99 <= 5 ms at half that load, <= 64 KB per idle and <= 256 KB per live session; 10,000 idle connections <= \
+         700 MB. Say what the limit is made of.";
+    pub(crate) const SESSIONS_PER_CORE: f64 = 2_000.0;
+    pub(crate) const ADDED_P99_MS: f64 = 5.0;
+    pub(crate) const IDLE_KB: f64 = 64.0;
+    pub(crate) const LIVE_KB: f64 = 256.0;
+    pub(crate) const IDLE_10000_MB: f64 = 700.0;
+
+    pub(crate) const HOSTILE: &str = "2,000 idle connections and 200 slow writers raise what honest clients wait for by <= 10 %; \
+         half-open handshakes, slow readers and frames that are too large are cut.";
+    /// p95 of captions beside hostile clients, as a share of that without.
+    pub(crate) const HOSTILE_RATIO: f64 = 1.10;
+
+    pub(crate) const SOAK: &str = "2 h soak, 50 sessions, a kill every minute: RSS slope < 1 MB/h after warm-up, descriptors \
+         +-5, pending 0 at the end, p95 drift < 10 %.";
+    pub(crate) const SLOPE_MB_H: f64 = 1.0;
+    pub(crate) const DESCRIPTORS: f64 = 5.0;
+    pub(crate) const DRIFT_PERCENT: f64 = 10.0;
+}

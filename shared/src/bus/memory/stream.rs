@@ -31,8 +31,15 @@ struct Group {
 
 struct Lease {
     consumer: Arc<str>,
-    since: Instant,
+    /// `None`: it was let go of, and is anybody's.
+    since: Option<Instant>,
     deliveries: u32,
+}
+
+impl Lease {
+    fn is_idle(&self, now: Instant, min_idle: Duration) -> bool {
+        self.since.is_none_or(|since| now.duration_since(since) >= min_idle)
+    }
 }
 
 /// An entry taken over from another consumer.
@@ -80,7 +87,7 @@ impl Stream {
         group.seen.insert(consumer.clone(), now);
         for entry in &taken {
             group.last_delivered = entry.id;
-            group.pending.insert(entry.id, Lease { consumer: consumer.clone(), since: now, deliveries: 1 });
+            group.pending.insert(entry.id, Lease { consumer: consumer.clone(), since: Some(now), deliveries: 1 });
         }
         taken
     }
@@ -96,7 +103,7 @@ impl Stream {
     ) -> (Vec<Claimed>, Vec<EntryId>) {
         let (now, consumer) = (Instant::now(), Arc::from(consumer));
         let idle: Vec<EntryId> = self.groups.get(group).map_or_else(Vec::new, |group| {
-            let idle = group.pending.iter().filter(|(_, lease)| now.duration_since(lease.since) >= min_idle);
+            let idle = group.pending.iter().filter(|(_, lease)| lease.is_idle(now, min_idle));
             idle.map(|(id, _)| *id).take(count).collect()
         });
         let (found, lost): (Vec<_>, Vec<_>) = idle.into_iter().partition(|id| self.find(*id).is_some());
@@ -108,7 +115,8 @@ impl Stream {
         }
         let claim = |entry: Entry| {
             let lease = group.pending.get_mut(&entry.id)?;
-            *lease = Lease { consumer: Arc::clone(&consumer), since: now, deliveries: lease.deliveries + 1 };
+            let deliveries = lease.deliveries + 1;
+            *lease = Lease { consumer: Arc::clone(&consumer), since: Some(now), deliveries };
             Some(Claimed { entry, deliveries: lease.deliveries })
         };
         (entries.into_iter().filter_map(claim).collect(), lost)
@@ -118,10 +126,35 @@ impl Stream {
         let Some(group) = self.groups.get_mut(group) else { return };
         for id in ids {
             if let Some(lease) = group.pending.get_mut(id).filter(|lease| *lease.consumer == *consumer) {
-                lease.since = Instant::now();
-                group.seen.insert(Arc::clone(&lease.consumer), lease.since);
+                let now = Instant::now();
+                lease.since = Some(now);
+                group.seen.insert(Arc::clone(&lease.consumer), now);
             }
         }
+    }
+
+    /// Lets go of `jobs`, as far as `consumer` holds them; they then count as delivered as often as stands beside each.
+    pub(super) fn hand_back(&mut self, group: &str, consumer: &str, jobs: &[(EntryId, u32)]) {
+        let Some(group) = self.groups.get_mut(group) else { return };
+        for (id, deliveries) in jobs {
+            if let Some(lease) = group.pending.get_mut(id).filter(|lease| *lease.consumer == *consumer) {
+                (lease.since, lease.deliveries) = (None, *deliveries);
+            }
+        }
+    }
+
+    /// Lets go of all that `consumer` holds, and of itself where that is nothing; says how much it was.
+    pub(super) fn resign(&mut self, group: &str, consumer: &str) -> usize {
+        let Some(group) = self.groups.get_mut(group) else { return 0 };
+        let mut held = 0;
+        for lease in group.pending.values_mut().filter(|lease| *lease.consumer == *consumer) {
+            lease.since = None;
+            held += 1;
+        }
+        if held == 0 {
+            group.seen.remove(consumer);
+        }
+        held
     }
 
     /// Whether this call is the one that acknowledged the entry.

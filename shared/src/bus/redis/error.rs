@@ -1,6 +1,6 @@
 //! What Redis answers, as errors of the bus. Nothing here quotes a password, a payload or a reply.
 
-use redis::{Client, ConnectionAddr, ErrorKind, RedisError, ServerErrorKind};
+use redis::{Client, ConnectionAddr, ErrorKind, RedisError};
 
 use crate::bus::BusError;
 
@@ -28,15 +28,22 @@ pub(super) fn is_group_missing(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOGROUP" | "UNBLOCKED"))
 }
 
-/// Whether the connection manager must be replaced, because it would go on using the connection (or the refusal)
-/// that caused this: it reconnects by itself only when a connection broke.
-pub(super) fn needs_new_connection(error: &RedisError) -> bool {
-    let refused = ErrorKind::Server(ServerErrorKind::ResponseError);
-    let replica = ErrorKind::Server(ServerErrorKind::ReadOnly);
-    error.is_timeout() || [ErrorKind::AuthenticationFailed, refused, replica].contains(&error.kind())
+/// Whether a connection is of no use any more: it broke, nothing came in time, or the server does not know us any more.
+pub(super) fn ends_connection(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_unrecoverable_error() || error.kind() == ErrorKind::AuthenticationFailed
 }
 
-/// The same, for the caller of the bus.
+/// Whether a server says that it is, or just became, a replica.
+pub(super) fn is_replica(error: &RedisError) -> bool {
+    matches!(error.code(), Some("READONLY" | "MASTERDOWN" | "UNBLOCKED"))
+}
+
+/// Whether a server refuses what a primary in good health would do, so that it is worth asking who that is.
+pub(super) fn wants_primary(error: &RedisError) -> bool {
+    is_replica(error) || error.code() == Some("NOREPLICAS")
+}
+
+/// An error of Redis, for the caller of the bus.
 pub(super) fn describe(url: &str, error: &RedisError) -> BusError {
     let url = url.to_owned();
     // Redis repeats the arguments, which hold what people said, of a command it does not know.
@@ -46,8 +53,9 @@ pub(super) fn describe(url: &str, error: &RedisError) -> BusError {
         (Some("OOM"), _) => BusError::OutOfMemory,
         (Some("LOADING"), _) => unreachable("it is still loading its data"),
         (Some("READONLY"), _) => unreachable("it is a read-only replica; REDIS_URL must name the primary"),
+        (Some("NOREPLICAS"), _) => unreachable("too few replicas follow it to take anything in (NOREPLICAS)"),
         (Some("MISCONF"), _) => unreachable("it cannot write to its disk (MISCONF)"),
-        (Some(code @ ("TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "NOREPLICAS" | "UNBLOCKED")), _) => {
+        (Some(code @ ("TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "UNBLOCKED")), _) => {
             unreachable(&format!("it answers {code}"))
         }
         (Some("NOAUTH" | "WRONGPASS"), _) | (_, ErrorKind::AuthenticationFailed) => {
@@ -55,10 +63,25 @@ pub(super) fn describe(url: &str, error: &RedisError) -> BusError {
         }
         (Some("NOPERM"), _) => BusError::Url { url, reason: format!("the server denies a permission: {detail}") },
         (Some(code), _) => BusError::Protocol(format!("{code} {detail}")),
-        (None, ErrorKind::Io) => unreachable(&error.to_string()),
+        (None, ErrorKind::Io) => unreachable(&io(&error.to_string())),
+        (None, ErrorKind::MasterNameNotFoundBySentinel) => {
+            unreachable("the sentinels name no primary of this name that is up")
+        }
         (None, ErrorKind::InvalidClientConfig) => BusError::Url { url, reason: detail.to_owned() },
         (None, _) => BusError::Protocol(error.category().to_owned()),
     }
+}
+
+/// What broke a connection, and where TLS did, what to look at.
+fn io(reason: &str) -> String {
+    let hint = if reason.contains("invalid peer certificate") {
+        "; REDIS_TLS_CA must name the authority that signed it, and the certificate the host of REDIS_URL"
+    } else if reason.contains("received fatal alert") || reason.contains("CertificateRequired") {
+        "; REDIS_TLS_CERT and REDIS_TLS_KEY are what Redis asks us for, if it does"
+    } else {
+        ""
+    };
+    format!("{reason}{hint}")
 }
 
 #[cfg(test)]

@@ -1,19 +1,27 @@
-//! The way to one Redis server: the shared connection for commands, and connections of their own for readers.
+//! The way to one Redis: the shared connection for commands, and connections of their own for readers.
+//!
+//! One task connects for all who wait, and while nothing answers a [`Breaker`] says so at once. Where sentinels know the
+//! primary, they are asked for every new connection, and now and then for those that stand: a primary that lost its office
+//! still answers reads.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, ProtocolVersion, RedisError, RedisResult,
-    ScriptInvocation, Value,
-    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation, Value,
+    aio::MultiplexedConnection,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::error::{describe, needs_new_connection, redacted, shown_address};
+use super::{
+    breaker::{Breaker, OPEN_AFTER},
+    error::{describe, ends_connection, is_replica, wants_primary},
+    route::Route,
+    settings::RedisSettings,
+};
 use crate::{backoff::Backoff, bus::BusError};
 
 /// Loopback and data centre networks connect within milliseconds.
@@ -21,22 +29,38 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest command takes milliseconds; beyond this the server hangs, or the network lost us.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Times that one command is tried.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = OPEN_AFTER;
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const MAX_DELAY: Duration = Duration::from_millis(500);
+/// A server that refuses what only a primary does is not left more often than this.
+const STAY: Duration = Duration::from_millis(500);
+/// How often sentinels are asked whether the primary is still the same.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
-/// One Redis server. Clones share the connection for commands.
+/// One Redis. Clones share the connection for commands.
 #[derive(Clone)]
-pub(super) struct Link {
-    client: Client,
-    url: Arc<str>,
-    manager: Arc<Mutex<Managed>>,
+pub(super) struct Link(Arc<Inner>);
+
+struct Inner {
+    route: Route,
+    url: String,
+    state: Mutex<State>,
+    /// Held by who connects.
+    connecting: tokio::sync::Mutex<()>,
 }
 
-/// The connection manager in use, and how many there were before it.
-struct Managed {
+struct State {
+    connection: Option<MultiplexedConnection>,
+    /// Counts connections, so that what many see break is counted once.
     generation: u64,
-    manager: ConnectionManager,
+    connected: Instant,
+    /// Counts tries to connect.
+    tries: u64,
+    breaker: Breaker,
+    /// Address of the primary, and how often it was another one.
+    primary: Option<String>,
+    moves: u64,
+    looked: Instant,
 }
 
 /// What can be sent.
@@ -46,45 +70,51 @@ pub(super) enum Request<'a> {
 }
 
 impl Request<'_> {
-    async fn send(&self, manager: &mut ConnectionManager) -> RedisResult<Value> {
+    async fn send(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
         match self {
-            Self::Command(command) => command.query_async(manager).await,
-            Self::Script(script) => script.invoke_async(manager).await,
+            Self::Command(command) => command.query_async(connection).await,
+            Self::Script(script) => script.invoke_async(connection).await,
         }
     }
 }
 
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.url).finish()
-    }
+/// A connection of one reader.
+pub(super) struct OwnConnection {
+    pub(super) connection: MultiplexedConnection,
+    /// Where the primary was, as the link counts.
+    moves: u64,
 }
 
-fn new_manager(client: &Client) -> RedisResult<ConnectionManager> {
-    // Retries are ours, so that one place says how long a command may take.
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT))
-        .set_number_of_retries(0);
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Link").field(&self.0.url).finish()
+    }
 }
 
 impl Link {
     /// Does not connect yet.
-    pub(super) fn new(url: &str) -> Result<Self, BusError> {
-        let bad_url = |error: RedisError| BusError::Url { url: redacted(url), reason: error.category().to_owned() };
-        let info = url.into_connection_info().map_err(bad_url)?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(bad_url)?;
+    pub(super) fn new(settings: &RedisSettings) -> Result<Self, BusError> {
         // For `rediss://`: without a provider of cryptography rustls panics. An error means that there is one already.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let manager = Managed { generation: 0, manager: new_manager(&client).map_err(bad_url)? };
-        Ok(Self { url: shown_address(&client).into(), client, manager: Arc::new(Mutex::new(manager)) })
+        let (route, url) = Route::new(settings)?;
+        let now = Instant::now();
+        let state = State {
+            connection: None,
+            generation: 0,
+            connected: now,
+            tries: 0,
+            breaker: Breaker::default(),
+            primary: None,
+            moves: 0,
+            looked: now,
+        };
+        let connecting = tokio::sync::Mutex::new(());
+        Ok(Self(Arc::new(Inner { route, url, state: Mutex::new(state), connecting })))
     }
 
     /// The URL without its password.
     pub(super) fn url(&self) -> &str {
-        &self.url
+        &self.0.url
     }
 
     /// Sends a command or script, a few times if need be, and reads the reply as a `T`.
@@ -92,16 +122,12 @@ impl Link {
         let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
         let mut attempt = 1;
         loop {
-            let (generation, mut manager) = self.manager();
-            let error = match request.send(&mut manager).await {
+            let error = match self.attempt(&request).await {
                 Ok(reply) => return read(reply),
                 Err(error) => error,
             };
-            if needs_new_connection(&error) {
-                self.replace_manager(generation);
-            }
-            let error = self.describe(&error);
-            if attempt == ATTEMPTS || !matches!(error, BusError::Unreachable { .. }) {
+            let hopeless = !matches!(error, BusError::Unreachable { .. }) || self.state().breaker.is_open();
+            if attempt == ATTEMPTS || hopeless {
                 return Err(error);
             }
             attempt += 1;
@@ -119,35 +145,175 @@ impl Link {
         self.run(Request::Script(script)).await
     }
 
+    async fn attempt(&self, request: &Request<'_>) -> Result<Value, BusError> {
+        let (generation, mut connection) = self.shared_connection().await?;
+        let error = match request.send(&mut connection).await {
+            Ok(reply) => {
+                self.state().breaker.answered();
+                return Ok(reply);
+            }
+            Err(error) => error,
+        };
+        let described = self.describe(&error);
+        if ends_connection(&error) {
+            self.lost(generation, described.clone());
+        } else {
+            self.state().breaker.answered();
+            if wants_primary(&error) {
+                self.leave(generation, &error).await;
+            }
+        }
+        Err(described)
+    }
+
     /// A connection for blocking reads of one reader, who sees to the response timeout.
-    pub(super) async fn own_connection(&self) -> RedisResult<MultiplexedConnection> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+    pub(super) async fn own_connection(&self) -> Result<OwnConnection, BusError> {
+        if let Some(refusal) = self.state().breaker.refusal() {
+            return Err(refusal);
+        }
+        let connected = self.connect(None).await;
+        connected.inspect_err(|error| self.state().breaker.failed(error.clone()))
+    }
+
+    /// Whether that connection still leads to the primary, as far as is known; the sentinels are asked when they were not
+    /// for a while.
+    pub(super) async fn is_current(&self, own: &OwnConnection) -> bool {
+        if self.0.route.may_move() && self.state().looked.elapsed() >= LOOK_AGAIN {
+            self.look_again().await;
+        }
+        own.moves == self.state().moves
     }
 
     pub(super) fn describe(&self, error: &RedisError) -> BusError {
-        describe(&self.url, error)
+        describe(&self.0.url, error)
     }
 
     /// The error of a reader that was left without an answer.
     pub(super) fn no_answer(&self) -> BusError {
-        BusError::Unreachable { url: self.url.to_string(), reason: "it does not answer".into() }
+        BusError::Unreachable { url: self.0.url.clone(), reason: "it does not answer".into() }
     }
 
-    fn manager(&self) -> (u64, ConnectionManager) {
-        let managed = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
-        (managed.generation, managed.manager.clone())
-    }
-
-    /// Replaces the manager of that generation, unless somebody else did.
-    fn replace_manager(&self, generation: u64) {
-        let mut managed = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
-        if managed.generation == generation
-            && let Ok(manager) = new_manager(&self.client)
+    /// The connection that all commands share, and its number.
+    async fn shared_connection(&self) -> Result<(u64, MultiplexedConnection), BusError> {
+        let seen = {
+            let state = self.state();
+            if let Some(ready) = state.ready() {
+                return Ok(ready);
+            }
+            if let Some(refusal) = state.breaker.refusal() {
+                return Err(refusal);
+            }
+            (state.tries, state.breaker.is_open().then(|| state.breaker.last()).flatten())
+        };
+        let (tries, away) = seen;
+        let turn = match (self.0.connecting.try_lock(), away) {
+            (Ok(turn), _) => turn,
+            // Somebody tries already; until then it is away.
+            (Err(_), Some(error)) => return Err(error),
+            (Err(_), None) => self.0.connecting.lock().await,
+        };
         {
-            *managed = Managed { generation: generation + 1, manager };
+            let state = self.state();
+            if let Some(ready) = state.ready() {
+                return Ok(ready);
+            }
+            // What became of somebody else's try holds for all who waited for it.
+            if state.tries != tries
+                && let Some(error) = state.breaker.last()
+            {
+                return Err(error);
+            }
         }
+        let connected = self.connect(Some(RESPONSE_TIMEOUT)).await;
+        let mut state = self.state();
+        state.tries += 1;
+        let outcome = match connected {
+            Ok(own) => {
+                state.generation += 1;
+                state.connected = Instant::now();
+                state.connection = Some(own.connection.clone());
+                Ok((state.generation, own.connection))
+            }
+            Err(error) => {
+                state.breaker.failed(error.clone());
+                Err(error)
+            }
+        };
+        drop(state);
+        drop(turn);
+        outcome
+    }
+
+    /// Connects to the primary.
+    async fn connect(&self, response_timeout: Option<Duration>) -> Result<OwnConnection, BusError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(response_timeout);
+        let connect = async {
+            let client = self.0.route.primary().await?;
+            let moves = self.found(&client);
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            Ok(OwnConnection { connection, moves })
+        };
+        connect.await.map_err(|error: RedisError| self.describe(&error))
+    }
+
+    /// Takes note of where the primary is. A connection to where it was is of no use any more.
+    fn found(&self, client: &Client) -> u64 {
+        let address = client.get_connection_info().addr().to_string();
+        let mut state = self.state();
+        state.looked = Instant::now();
+        if state.primary.as_ref() != Some(&address) {
+            if let Some(before) = state.primary.replace(address) {
+                tracing::info!(%before, now = state.primary, "the primary of Redis is another one");
+            }
+            state.moves += 1;
+            state.connection = None;
+        }
+        state.moves
+    }
+
+    /// Asks the sentinels again, unless somebody does already or just did.
+    async fn look_again(&self) {
+        self.state().looked = Instant::now();
+        match self.0.route.primary().await {
+            Ok(client) => drop(self.found(&client)),
+            Err(error) => tracing::debug!(error = %self.describe(&error), "no sentinel names a primary"),
+        }
+    }
+
+    /// The connection of that generation broke.
+    fn lost(&self, generation: u64, error: BusError) {
+        let mut state = self.state();
+        if state.generation == generation && state.connection.take().is_some() {
+            state.breaker.failed(error);
+        }
+    }
+
+    /// What the connection of that generation leads to says that it is not the primary, or no whole one.
+    async fn leave(&self, generation: u64, error: &RedisError) {
+        let stayed = {
+            let mut state = self.state();
+            let stayed = state.generation == generation && state.connected.elapsed() >= STAY;
+            if stayed && is_replica(error) {
+                // The name in the URL may stand for another address by now.
+                state.connection = None;
+            }
+            stayed && state.looked.elapsed() >= STAY
+        };
+        if stayed && self.0.route.may_move() {
+            self.look_again().await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn ready(&self) -> Option<(u64, MultiplexedConnection)> {
+        self.connection.clone().map(|connection| (self.generation, connection))
     }
 }
 

@@ -5,12 +5,12 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::{Cmd, RedisResult, Value, aio::MultiplexedConnection, cmd};
+use redis::{Cmd, RedisError, Value, cmd};
 use tokio::time::{Instant, timeout};
 
 use super::{
     error::is_group_missing,
-    link::{Link, read},
+    link::{Link, OwnConnection, read},
     scripts::CREATE_GROUP,
 };
 use crate::bus::{BusError, Delivery, Entry, EntryId, GroupReader, Mail, MailboxReader};
@@ -64,10 +64,26 @@ fn add_block(command: &mut Cmd, block: Duration) {
     }
 }
 
+/// Why a read came to nothing.
+enum Failed {
+    /// As Redis says it.
+    Raw(RedisError),
+    /// As the bus says it.
+    Told(BusError),
+}
+
+/// The connection from before where it still leads to the primary, or a new one.
+async fn current(link: &Link, before: Option<OwnConnection>) -> Result<OwnConnection, BusError> {
+    match before {
+        Some(own) if link.is_current(&own).await => Ok(own),
+        _ => link.own_connection().await,
+    }
+}
+
 pub(super) struct RedisGroupReader {
     link: Link,
     /// None while a read is under way and after an error.
-    connection: Option<MultiplexedConnection>,
+    connection: Option<OwnConnection>,
     stream: Arc<str>,
     group: Arc<str>,
     consumer: String,
@@ -93,16 +109,14 @@ impl RedisGroupReader {
         self.link.invoke(CREATE_GROUP.key(&*self.stream).arg(&*self.group)).await
     }
 
-    async fn read(&mut self, command: &Cmd) -> RedisResult<Value> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.link.own_connection().await?,
-        };
-        let reply = command.query_async(&mut connection).await;
+    async fn read(&mut self, command: &Cmd) -> Result<Value, Failed> {
+        let before = self.connection.take();
+        let mut own = current(&self.link, before).await.map_err(Failed::Told)?;
+        let reply = command.query_async(&mut own.connection).await;
         if reply.as_ref().err().is_none_or(is_group_missing) {
-            self.connection = Some(connection);
+            self.connection = Some(own);
         }
-        reply
+        reply.map_err(Failed::Raw)
     }
 }
 
@@ -119,11 +133,12 @@ impl GroupReader for RedisGroupReader {
             let answer = timeout(block + ANSWER_RESERVE, self.read(&command)).await;
             let entries = match answer.map_err(|_| self.link.no_answer())? {
                 Ok(reply) => entries_of(reply)?,
-                Err(error) if is_group_missing(&error) => {
+                Err(Failed::Raw(error)) if is_group_missing(&error) => {
                     self.create_group().await?;
                     continue;
                 }
-                Err(error) => return Err(self.link.describe(&error)),
+                Err(Failed::Raw(error)) => return Err(self.link.describe(&error)),
+                Err(Failed::Told(error)) => return Err(error),
             };
             if !entries.is_empty() || Instant::now() >= deadline {
                 return entries.into_iter().map(|raw| self.delivery(entry(raw)?)).collect();
@@ -140,13 +155,13 @@ impl RedisGroupReader {
 }
 
 /// A read under way: the connection comes back with the reply when it can be used again.
-type Reading = Pin<Box<dyn Future<Output = Result<(MultiplexedConnection, RawEntries), BusError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<(OwnConnection, RawEntries), BusError>> + Send>>;
 
 pub(super) struct RedisMailboxReader {
     link: Link,
     mailbox: String,
     last: EntryId,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<OwnConnection>,
     /// Kept from call to call, so that a cancelled call loses nothing.
     reading: Option<Reading>,
 }
@@ -176,15 +191,12 @@ impl RedisMailboxReader {
         command.arg("STREAMS").arg(&self.mailbox).arg(self.last.to_string());
         Box::pin(async move {
             let read = async {
-                let mut connection = match connection {
-                    Some(connection) => connection,
-                    None => link.own_connection().await?,
-                };
-                let reply = command.query_async(&mut connection).await?;
-                Ok((connection, reply))
+                let mut own = current(&link, connection).await?;
+                let reply = command.query_async(&mut own.connection).await;
+                Ok((own, reply.map_err(|error| link.describe(&error))?))
             };
-            let answer = timeout(LONGEST_READ + ANSWER_RESERVE, read).await.map_err(|_| link.no_answer())?;
-            let (connection, reply) = answer.map_err(|error| link.describe(&error))?;
+            let answer = timeout(LONGEST_READ + ANSWER_RESERVE, read).await;
+            let (connection, reply) = answer.map_err(|_| link.no_answer())??;
             Ok((connection, entries_of(reply)?))
         })
     }

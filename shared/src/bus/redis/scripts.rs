@@ -22,6 +22,8 @@ script!(COMMIT, "commit.lua");
 script!(CREATE_GROUP, "create_group.lua");
 script!(RECLAIM, "reclaim.lua");
 script!(RENEW, "renew.lua");
+script!(HAND_BACK, "hand_back.lua");
+script!(RESIGN, "resign.lua");
 script!(DEPTH, "depth.lua");
 script!(MEMBERS, "members.lua");
 script!(TRIM, "trim.lua");

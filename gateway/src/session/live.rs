@@ -1,0 +1,191 @@
+//! A session while its socket is open: what it waits for, and what goes on while it waits for the bus.
+
+use std::{
+    future::Future,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use shared::{
+    bus::Entry,
+    shutdown::CancellationToken,
+    wire::{EndReason, ServerMessage},
+};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+
+use super::{
+    MAX_OWED, Session,
+    end::{End, replaced},
+};
+use crate::{
+    door::Expelled,
+    socket::{self, Inbound, Outbox},
+};
+
+/// How often the session looks at its clocks.
+const TICK: Duration = Duration::from_millis(200);
+/// A step that takes longer waits for the bus (or for a client that reads slowly): from then on frames are read and held.
+/// Until then they wait in the socket, as they do in every step.
+const HOLD_AFTER: Duration = Duration::from_millis(250);
+/// How long a draining server waits for the finals it owes, and for a bus that is away.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a session turns to next.
+enum Happening {
+    Shutdown,
+    Expelled(Expelled),
+    /// An answer; `None`: another socket has the session.
+    Mail(Option<Entry>),
+    Tick,
+    Frame(Inbound, Instant),
+}
+
+/// Lets a step of a session come to its end. One that takes long does not keep its client waiting: what that sends is read
+/// and held. One that is still under way some seconds after the server began to stop is broken off.
+async fn attend<T>(
+    frames: &mut socket::Inbox,
+    shutdown: &CancellationToken,
+    step: impl Future<Output = Result<T, End>>,
+) -> Result<T, End> {
+    let mut step = pin!(step);
+    tokio::select! {
+        biased;
+        done = &mut step => return done,
+        () = sleep(HOLD_AFTER) => {}
+    }
+    let overdue = async {
+        shutdown.cancelled().await;
+        sleep(DRAIN_PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        done = frames.hold_during(step) => done,
+        () = overdue => Err(End::Ended(EndReason::Draining)),
+    }
+}
+
+impl Session {
+    /// From its first word to its last.
+    pub(super) async fn live(
+        &mut self,
+        frames: &mut socket::Inbox,
+        outbox: &Outbox,
+        shutdown: CancellationToken,
+    ) -> End {
+        let _open = self.context.metrics.open_session();
+        frames.fit(self.founding.audio);
+        let end = match self.run(frames, outbox, &shutdown).await {
+            Ok(reason) => End::Ended(reason),
+            Err(end) => end,
+        };
+        tracing::info!(session = %self.id, audio_ms = self.audio.received_ms(), ?end, "socket closed");
+        end
+    }
+
+    async fn run(
+        &mut self,
+        frames: &mut socket::Inbox,
+        outbox: &Outbox,
+        shutdown: &CancellationToken,
+    ) -> Result<EndReason, End> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            attend(frames, shutdown, self.turn(outbox)).await?;
+            if self.stopping && self.dispatch.idle() {
+                self.say(self.ended(EndReason::Stopped));
+                attend(frames, shutdown, self.turn(outbox)).await?;
+                return Ok(EndReason::Stopped);
+            }
+            match self.next(frames, &mut tick, shutdown).await {
+                Happening::Shutdown => return self.drain(outbox).await,
+                Happening::Expelled(Expelled { code, message }) => return Err(End::Error(code, message)),
+                Happening::Mail(mail) => {
+                    let mail = mail.ok_or_else(replaced)?;
+                    attend(frames, shutdown, self.take_mail(mail)).await?;
+                }
+                Happening::Tick => {
+                    self.notice(frames);
+                    attend(frames, shutdown, self.look_at_clocks(outbox)).await?;
+                }
+                Happening::Frame(frame, at) => attend(frames, shutdown, self.take_frame(frame, at)).await?,
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        frames: &mut socket::Inbox,
+        tick: &mut Interval,
+        shutdown: &CancellationToken,
+    ) -> Happening {
+        let (guest, paused) = (&self.guest, self.paused);
+        let next_frame = async {
+            if paused {
+                return frames.hold().await;
+            }
+            guest.may_read().await;
+            frames.arrival().await
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Happening::Shutdown,
+            expelled = guest.expelled() => Happening::Expelled(expelled),
+            mail = self.inbox.next() => Happening::Mail(mail),
+            _ = tick.tick() => Happening::Tick,
+            (frame, at) = next_frame, if self.dispatch.owed() < MAX_OWED => Happening::Frame(frame, at),
+        }
+    }
+
+    /// Notices what has changed around the session since the last tick: signs of life in frames that are held, and
+    /// whether its audio has to wait because the bus is nearly full.
+    fn notice(&mut self, frames: &socket::Inbox) {
+        let now = Instant::now();
+        self.last_sign = self.last_sign.max(frames.last_sign());
+        let paused = self.context.pressure.pauses();
+        if paused != self.paused {
+            self.paused = paused;
+            let (code, message) = if paused {
+                ("audio_paused", "the server is nearly full: audio waits, and none is lost; captions go on soon")
+            } else {
+                ("audio_resumed", "the server has room again; captions go on")
+            };
+            self.say(ServerMessage::Warning { code: code.to_owned(), message: message.to_owned() });
+        }
+        if paused {
+            // It may send as much as it likes: nobody reads it.
+            self.last_audio = now;
+            if !frames.has_room() {
+                self.last_sign = now;
+            }
+        }
+    }
+
+    /// Ends in order because the server stops. What another gateway can go on with is left to it; on a bus that ends with
+    /// this process, what is owed and comes in time is still sent.
+    async fn drain(&mut self, outbox: &Outbox) -> Result<EndReason, End> {
+        if !self.context.bus.outlives_process() {
+            self.stopping = true;
+            self.finalize().await?;
+            self.turn(outbox).await?;
+            let deadline = sleep(DRAIN_PATIENCE);
+            let mut tick = interval(TICK);
+            tokio::pin!(deadline);
+            while !self.dispatch.idle() {
+                tokio::select! {
+                    mail = self.inbox.next() => self.take_mail(mail.ok_or_else(replaced)?).await?,
+                    _ = tick.tick() => if self.inbox.take_missed() { self.replay().await? },
+                    () = &mut deadline => break,
+                }
+                self.turn(outbox).await?;
+            }
+            let mut messages = Vec::new();
+            self.dispatch.give_up(&mut messages);
+            messages.into_iter().for_each(|message| self.say(message));
+        }
+        self.say(self.ended(EndReason::Draining));
+        // Whoever waits in vain for the bus is told by the close code alone.
+        timeout(DRAIN_PATIENCE, self.turn(outbox)).await.unwrap_or(Ok(()))?;
+        Ok(EndReason::Draining)
+    }
+}

@@ -1,0 +1,226 @@
+//! Sentinels and failovers.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use shared::bus::{Bus, BusError, Effects, Finished, Produce, Publish, RedisBus};
+use tests::{figure::figure, sentinel::Sentinels};
+use tokio::{task::JoinHandle, time::sleep};
+
+const JOBS: &str = "jobs";
+const GROUP: &str = "workers";
+const EVENTS: &str = "events:s";
+const MAILBOX: &str = "mailbox:g";
+const TTL: Duration = Duration::from_secs(600);
+/// For what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two jobs of a producer, and after an error.
+const PAUSE: Duration = Duration::from_millis(10);
+const PRODUCERS: u64 = 4;
+
+/// Producers, a worker and a gateway, on buses of their own, for as long as a test goes.
+struct Traffic {
+    /// Tells the producers to stop, and later the others.
+    enough: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    producers: Vec<JoinHandle<Produced>>,
+    worker: JoinHandle<()>,
+    mailbox: JoinHandle<BTreeSet<String>>,
+    acknowledged: Arc<AtomicU64>,
+    mailed: Arc<AtomicU64>,
+}
+
+/// What one producer was told.
+struct Produced {
+    acknowledged: BTreeSet<String>,
+    /// Longest time between two acknowledgements.
+    outage: Duration,
+}
+
+/// Tries until it is done, as every service does.
+async fn until_done<T>(stop: &AtomicBool, mut attempt: impl AsyncFnMut() -> Result<T, BusError>) -> Option<T> {
+    let mut give_up = None;
+    loop {
+        match attempt().await {
+            Ok(done) => return Some(done),
+            Err(error) if error.retryable() => sleep(PAUSE).await,
+            Err(error) => panic!("{error}"),
+        }
+        if stop.load(Ordering::Relaxed) && *give_up.get_or_insert_with(|| Instant::now() + PATIENCE) < Instant::now() {
+            return None;
+        }
+    }
+}
+
+async fn producer(bus: RedisBus, number: u64, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Produced {
+    let mut produced = Produced { acknowledged: BTreeSet::new(), outage: Duration::ZERO };
+    let mut last = Instant::now();
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let name = format!("{number}-{n}");
+        let payload = Bytes::from(name.clone());
+        let job = Produce { stream: JOBS.into(), idempotency_key: name.clone(), payload, set: None };
+        if until_done(&stop, async || bus.produce(job.clone()).await).await.is_some() {
+            produced.outage = produced.outage.max(last.elapsed());
+            last = Instant::now();
+            produced.acknowledged.insert(name);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        sleep(PAUSE).await;
+    }
+    produced
+}
+
+/// Finishes every job with an event that says its name, and takes over what a broken connection left pending.
+async fn worker(bus: RedisBus, stop: Arc<AtomicBool>) {
+    let mut reader = until_done(&stop, async || bus.group_reader(JOBS, GROUP, "w").await).await.unwrap();
+    let mut reclaimed = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let mut jobs = reader.next(50, Duration::from_millis(200)).await.unwrap_or_default();
+        if reclaimed.elapsed() > Duration::from_secs(1) {
+            reclaimed = Instant::now();
+            let silent = bus.reclaim(JOBS, GROUP, "w", Duration::from_secs(1), 50).await.unwrap_or_default();
+            assert!(silent.lost.is_empty(), "jobs are gone from the stream: {:?}", silent.lost);
+            jobs.extend(silent.deliveries);
+        }
+        if jobs.is_empty() {
+            sleep(PAUSE).await;
+        }
+        for job in jobs {
+            let event = Publish { stream: EVENTS.into(), payload: job.payload.clone(), ttl: TTL };
+            let effects = Effects { publish: vec![event], ..Effects::default() };
+            if let Ok(outcome) = bus.finish(&job, effects).await {
+                assert_ne!(outcome, Finished::GuardFailed);
+            }
+        }
+    }
+}
+
+async fn mailbox(bus: RedisBus, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> BTreeSet<String> {
+    let mut heard = BTreeSet::new();
+    let mut reader = until_done(&stop, async || bus.mailbox(MAILBOX).await).await.unwrap();
+    while !stop.load(Ordering::Relaxed) {
+        match reader.next(Duration::from_millis(200)).await {
+            Ok(mails) => {
+                heard.extend(mails.into_iter().map(|mail| String::from_utf8(mail.payload.to_vec()).unwrap()));
+                count.store(heard.len() as u64, Ordering::Relaxed);
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+    heard
+}
+
+impl Traffic {
+    async fn on(url: &str) -> Self {
+        let bus = RedisBus::connect(url).await.unwrap();
+        bus.route(EVENTS, MAILBOX, TTL).await.unwrap();
+        let (enough, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (acknowledged, mailed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let mailbox = mailbox(RedisBus::connect(url).await.unwrap(), stop.clone(), mailed.clone());
+        let worker = worker(RedisBus::connect(url).await.unwrap(), stop.clone());
+        let producers =
+            (0..PRODUCERS).map(|number| producer(bus.clone(), number, enough.clone(), acknowledged.clone()));
+        let producers = producers.map(tokio::spawn).collect();
+        let (worker, mailbox) = (tokio::spawn(worker), tokio::spawn(mailbox));
+        Self { enough, stop, producers, worker, mailbox, acknowledged, mailed }
+    }
+
+    /// Waits until so many more jobs were acknowledged, and so many more events were in the mailbox.
+    async fn goes_on(&self, more: u64) {
+        for counter in [&self.acknowledged, &self.mailed] {
+            let wanted = counter.load(Ordering::Relaxed) + more;
+            let give_up = Instant::now() + PATIENCE;
+            while counter.load(Ordering::Relaxed) < wanted {
+                assert!(Instant::now() < give_up, "nothing goes on any more");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Lets what was acknowledged come to the mailbox, and says what did not, and the longest outage.
+    async fn end(self) -> (Vec<String>, Duration) {
+        self.enough.store(true, Ordering::Relaxed);
+        let mut acknowledged = BTreeSet::new();
+        let mut outage = Duration::ZERO;
+        for producer in self.producers {
+            let produced = producer.await.unwrap();
+            acknowledged.extend(produced.acknowledged);
+            outage = outage.max(produced.outage);
+        }
+        let give_up = Instant::now() + PATIENCE;
+        while self.mailed.load(Ordering::Relaxed) < acknowledged.len() as u64 && Instant::now() < give_up {
+            sleep(PAUSE).await;
+        }
+        self.stop.store(true, Ordering::Relaxed);
+        self.worker.await.unwrap();
+        let heard = self.mailbox.await.unwrap();
+        (acknowledged.difference(&heard).cloned().collect(), outage)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_loses_no_job_that_was_acknowledged() {
+    let mut sentinels = Sentinels::spawn().await;
+    let traffic = Traffic::on(&sentinels.url()).await;
+    traffic.goes_on(100).await;
+    let took = sentinels.fail_over().await;
+    traffic.goes_on(100).await;
+    let (lost, outage) = traffic.end().await;
+    figure("sentinel_failover_seconds", took.as_secs_f64());
+    figure("sentinel_outage_seconds", outage.as_secs_f64());
+    assert!(lost.is_empty(), "{} are lost, such as {:?}", lost.len(), lost.first());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes 3 minutes; cargo xtask prove faults runs it"]
+async fn ten_failovers_lose_no_job_that_was_acknowledged() {
+    let mut sentinels = Sentinels::spawn().await;
+    let traffic = Traffic::on(&sentinels.url()).await;
+    let mut took = Duration::ZERO;
+    for _ in 0..10 {
+        traffic.goes_on(100).await;
+        took = took.max(sentinels.fail_over().await);
+    }
+    traffic.goes_on(100).await;
+    let (lost, outage) = traffic.end().await;
+    figure("sentinel_failover_max_seconds", took.as_secs_f64());
+    figure("sentinel_outage_max_seconds", outage.as_secs_f64());
+    #[expect(clippy::cast_precision_loss, reason = "few")]
+    figure("sentinel_lost", lost.len() as f64);
+    assert!(lost.is_empty(), "{} are lost, such as {:?}", lost.len(), lost.first());
+}
+
+/// A server that was the primary, and is a replica of something else now, still answers reads: who reads there hears nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_leaves_a_primary_that_lost_its_office_though_it_still_answers() {
+    let mut sentinels = Sentinels::spawn().await;
+    let bus = RedisBus::connect(&sentinels.url()).await.unwrap();
+    let mut mailbox = bus.mailbox(MAILBOX).await.unwrap();
+    bus.route(EVENTS, MAILBOX, TTL).await.unwrap();
+    let never = AtomicBool::new(false);
+    // Stopped, it cannot be told that another took over; it goes on as if nothing had been.
+    sentinels.hang_over().await;
+    let publish = Publish { stream: EVENTS.into(), payload: Bytes::from_static(b"after"), ttl: TTL };
+    let heard = async {
+        loop {
+            let mails = mailbox.next(Duration::from_secs(1)).await.unwrap_or_default();
+            if mails.iter().any(|mail| &*mail.payload == b"after") {
+                return;
+            }
+        }
+    };
+    let say = async {
+        until_done(&never, async || bus.publish(publish.clone()).await).await.unwrap();
+    };
+    tokio::time::timeout(PATIENCE, async { tokio::join!(say, heard) }).await.unwrap();
+}

@@ -1,0 +1,65 @@
+//! A worker that is told to stop.
+
+use std::time::Duration;
+
+use shared::{
+    bus::{Bus as _, Depth, RedisBus},
+    jobs::{AUDIO_JOBS, STT_GROUP},
+};
+use tests::{figure::figure, redis_server::RedisServer, stack::Process};
+use tokio::time::Instant;
+
+use super::{
+    held::{GROUP, STREAM, go, produce, until, worker},
+    speech::{PATIENCE, Speaker},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_told_to_stop_finishes_what_it_has_and_leaves_the_group() {
+    const UTTERANCES: u32 = 8;
+    let speaker = Speaker::new(RedisServer::spawn().await).await;
+    let mut workers = vec![speaker.worker("leaves")];
+    workers[0].ready().await;
+    for number in 1..=UTTERANCES {
+        speaker.speak(number).await;
+    }
+    while speaker.holder(&workers).await.is_none() {
+        assert!(speaker.answers().await.len() < UTTERANCES as usize, "it was never seen with a job");
+    }
+    let told = Instant::now();
+    workers[0].signal("TERM");
+    workers[0].ended().await;
+    figure("drain_seconds", told.elapsed().as_secs_f64());
+    let names: Vec<_> = speaker.bus.members(AUDIO_JOBS, STT_GROUP).await.unwrap();
+    assert!(names.is_empty(), "{names:?}");
+    // What it had taken it has answered; what it had not, it left for others.
+    let depth = speaker.bus.depth(AUDIO_JOBS, STT_GROUP).await.unwrap();
+    assert_eq!((depth.pending, speaker.answers().await.len() as u64 + depth.lag), (0, u64::from(UTTERANCES)));
+    let mut peer: Process = speaker.worker("peer");
+    peer.ready().await;
+    for number in 1..=UTTERANCES {
+        assert!(!speaker.answer(number).await, "utterance {number} was lost");
+    }
+    assert_eq!(speaker.answers().await.len(), UTTERANCES as usize, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopping_worker_cannot_finish_is_taken_by_a_peer_without_waiting_for_a_lease() {
+    const JOBS: u32 = 4;
+    let redis = RedisServer::spawn().await;
+    let bus = RedisBus::connect(&redis.url()).await.unwrap();
+    let (slow, stop) = worker(&redis.url(), "slow", Duration::ZERO).await;
+    produce(&bus, JOBS).await;
+    until(|| slow.begun() == JOBS).await;
+    let (peer, _stop) = worker(&redis.url(), "peer", PATIENCE).await;
+    // It reads before it is needed.
+    until(|| peer.is_ready()).await;
+    let told = Instant::now();
+    stop.cancel();
+    until(|| peer.begun() == JOBS).await;
+    figure("hand_back_seconds", told.elapsed().as_secs_f64());
+    go(&bus).await;
+    until(|| peer.done() == JOBS).await;
+    assert_eq!((slow.done(), peer.most_deliveries()), (0, 2), "each was begun twice and done once");
+    assert_eq!(bus.depth(STREAM, GROUP).await.unwrap(), Depth::default());
+}
