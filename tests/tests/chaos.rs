@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "chaos/clocks.rs"]
+mod clocks;
 #[path = "chaos/crowd.rs"]
 mod crowd;
 #[path = "chaos/failovers.rs"]

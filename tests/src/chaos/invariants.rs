@@ -143,17 +143,15 @@ impl Reading {
 
     fn text(&mut self, name: String, (utterance, revision): (UtteranceId, Revision), text: &str, is_final: bool) {
         let lane = self.lanes.entry((name.clone(), utterance)).or_default();
-        let (older, late) = (revision < lane.revision, !is_final && lane.finals + lane.gaps > 0);
+        // A final beats every partial, whatever their revisions.
+        let (older, late) = (!is_final && revision < lane.revision, !is_final && lane.finals + lane.gaps > 0);
         self.faults.reworded += usize::from(!text.starts_with(lane.committed.as_str()));
         let before = std::mem::replace(&mut lane.revision, revision);
         text.clone_into(&mut lane.committed);
         lane.finals += usize::from(is_final);
         let at = self.last;
         if older {
-            let what = if is_final { "the final" } else { "a partial" };
-            self.disorder(|| {
-                format!("event {at}: {what} of {name} {utterance} is revision {}, after {}", revision.0, before.0)
-            });
+            self.disorder(|| format!("event {at}: {name} {utterance} is revision {}, after {}", revision.0, before.0));
         }
         if late {
             self.disorder(|| format!("event {at}: a partial of {name} {utterance} after its final"));
