@@ -11,6 +11,8 @@ mod clock;
 mod end;
 mod intake;
 mod live;
+#[doc(hidden)]
+pub mod probe;
 mod resume;
 mod state;
 mod store;

@@ -15,7 +15,11 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use shared::bus::MemoryBus;
-use tokio::{net::TcpStream, time::Instant, time::sleep};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Writes a certificate of its own for `localhost`, and hands it back.
@@ -60,7 +64,9 @@ async fn a_new_certificate_is_used_and_a_bad_one_is_not() {
     let config = GatewayConfig { tls: Some(files.clone()), ..GatewayConfig::loopback() };
     let gateway = House::open(config, Arc::new(MemoryBus::new())).await;
     // Clients that say nothing keep nobody from connecting.
-    let silent = [TcpStream::connect(gateway.addr).await.unwrap(), TcpStream::connect(gateway.addr).await.unwrap()];
+    let mut silent = [TcpStream::connect(gateway.addr).await.unwrap(), TcpStream::connect(gateway.addr).await.unwrap()];
+    // The head of a handshake record that promises more.
+    silent[1].write_all(&[0x16, 3, 1, 2, 0, 1, 0]).await.unwrap();
     let mut stream = connect(&gateway, &first).await.unwrap();
     let host = [("Host", "localhost")];
     let answer = converse(&mut stream, &request(gateway.addr, "GET", "/v1/openapi.json", &host, "")).await;
@@ -76,7 +82,11 @@ async fn a_new_certificate_is_used_and_a_bad_one_is_not() {
     connect(&gateway, &second).await.expect("the one before is still shown");
     let third = certify(&files);
     until_trusted(&gateway, &third).await;
-    drop((silent, stream));
+    for silent in &mut silent {
+        let cut = timeout(PATIENCE, silent.read(&mut [0])).await.expect("who does not go on is cut off");
+        assert!(matches!(cut, Ok(0) | Err(_)), "{cut:?}");
+    }
+    drop(stream);
     gateway.stop().await;
 }
 

@@ -10,6 +10,8 @@
 //! - `claims`: what a token must say
 
 mod claims;
+#[doc(hidden)]
+pub mod probe;
 mod token;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -158,14 +160,23 @@ impl Access {
 
     fn verify_shared(&self, token: &Token<'_>) -> Result<Verified, Refused> {
         let (key, audience) = self.shared_secret.as_ref().ok_or(Refused::Invalid("HS256 tokens are not taken here"))?;
-        let claims = token.verified(Algorithm::HS256, key)?;
-        claims.check_times(self.clock.now())?;
-        if let Some(audience) = audience {
-            claims.check_audience(audience)?;
-        }
-        let subject = claims.sub.as_deref().or(claims.user_id.as_deref());
-        external(HS256_ISSUER, subject, &claims, &default_external_scopes())
+        external_shared(token, (key, audience.as_deref()), self.clock.now())
     }
+}
+
+/// Somebody whom a token names that was signed with the shared secret, and for `audience` where there is one.
+fn external_shared(
+    token: &Token<'_>,
+    (key, audience): (&DecodingKey, Option<&str>),
+    now: u64,
+) -> Result<Verified, Refused> {
+    let claims = token.verified(Algorithm::HS256, key)?;
+    claims.check_times(now)?;
+    if let Some(audience) = audience {
+        claims.check_audience(audience)?;
+    }
+    let subject = claims.sub.as_deref().or(claims.user_id.as_deref());
+    external(HS256_ISSUER, subject, &claims, &default_external_scopes())
 }
 
 /// Somebody whom another issuer knows as `subject`. That may be an e-mail address, so it is hashed.

@@ -45,6 +45,17 @@ pub fn load(directory: &ModelDirectory) -> Result<Tokenizer, ModelError> {
     Ok(tokenizer)
 }
 
+/// For the fuzz targets alone: how many tokens a tiktoken file of a model with `size` tokens has.
+///
+/// # Errors
+/// What is wrong with it.
+#[doc(hidden)]
+pub fn probe_tiktoken(file: &[u8], size: usize) -> Result<usize, String> {
+    let tokens = ranked_tokens(file)?;
+    let written = layout(&tokens, size)?;
+    serde_json::from_value::<Tokenizer>(written).map(|_| tokens.len()).map_err(|e| e.to_string())
+}
+
 /// The path of a tiktoken file and its content in the layout of `tokenizer.json`.
 fn tiktoken(directory: &ModelDirectory) -> Result<(PathBuf, Result<Value, String>), ModelError> {
     #[derive(Deserialize)]

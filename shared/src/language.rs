@@ -37,7 +37,7 @@ impl FromStr for Language {
 
     fn from_str(tag: &str) -> Result<Self, Self::Err> {
         if tag.len() > MAX_TAG_BYTES {
-            return Err(LanguageError(tag.chars().take(MAX_TAG_BYTES).collect()));
+            return Err(LanguageError(tag[..tag.floor_char_boundary(MAX_TAG_BYTES)].to_owned()));
         }
         match LanguageTag::parse_and_normalize(tag) {
             Ok(parsed) => Ok(Self(parsed.into_inner())),
@@ -118,6 +118,9 @@ mod tests {
         let refused = "not a tag".parse::<Language>();
         assert!(refused.is_err_and(|e| e.to_string().contains("not a tag")));
         assert!("e".repeat(500).parse::<Language>().is_err());
+        // What is long may be a sentence in the wrong place, in letters of several bytes too.
+        let refused = "海".repeat(30).parse::<Language>();
+        assert!(refused.is_err_and(|e| !e.to_string().contains(&"海".repeat(12))));
     }
 
     #[test]

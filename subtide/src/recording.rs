@@ -95,6 +95,14 @@ impl Recording {
         } else {
             Box::new(File::open(path).map_err(failed)?)
         };
+        Self::of(path, source)
+    }
+
+    /// Reads `source`, which is called `path`: what the name ends in is a hint at its format.
+    ///
+    /// # Errors
+    /// When it is no sound file.
+    pub fn of(path: &Path, source: Box<dyn MediaSource>) -> Result<Self, RecordingError> {
         let mut hint = Hint::new();
         if let Some(extension) = path.extension().and_then(|e| e.to_str()) {
             hint.with_extension(extension);

@@ -74,6 +74,12 @@ impl RedisServer {
         self.port
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name (`STOP`, `CONT`).
     ///
     /// # Panics
@@ -91,6 +97,16 @@ impl RedisServer {
         // An error means that it is already dead.
         self.child.kill().ok();
         self.child.wait().unwrap_or_else(|error| panic!("redis-server cannot be waited for: {error}"));
+    }
+
+    /// Kills it if it runs and starts it with other arguments, without waiting until it answers.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn begin_restart(&mut self, arguments: &[&str]) {
+        self.kill();
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.child = start(&self.directory, &self.arguments, self.port);
     }
 
     /// As [`RedisServer::restart`], with other arguments.

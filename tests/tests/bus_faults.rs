@@ -2,5 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "bus_faults/away.rs"]
+mod away;
 #[path = "bus_faults/failover.rs"]
 mod failover;
+#[path = "bus_faults/leftovers.rs"]
+mod leftovers;
+#[path = "bus_faults/refusals.rs"]
+mod refusals;
+#[path = "bus_faults/tls.rs"]
+mod tls;

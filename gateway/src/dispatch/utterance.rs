@@ -166,7 +166,8 @@ impl Utterance {
         }
         let free = self.asked_at.is_none_or(|at| now.duration_since(at) >= PARTIAL_TIMEOUT);
         let first = self.asked_end_ms == self.start_ms;
-        let wanted = if first { self.start_ms + FIRST_PARTIAL_MS } else { self.asked_end_ms + interval_ms };
+        let (since, more) = if first { (self.start_ms, FIRST_PARTIAL_MS) } else { (self.asked_end_ms, interval_ms) };
+        let wanted = since.saturating_add(more);
         (partials && !self.no_partials && free && self.end_ms >= wanted).then_some(JobKind::Partial)
     }
 

@@ -11,6 +11,8 @@ mod cookies;
 mod failure;
 mod native;
 mod page;
+#[doc(hidden)]
+pub mod probe;
 mod tokens;
 
 use std::sync::Arc;

@@ -25,6 +25,10 @@ const CUT_SEARCH_SAMPLES: u64 = 32_000;
 /// How much of an open utterance is kept after it was handed out (4 s), so that a cut may lie behind: what follows the
 /// cut is handed out again, as the next utterance's. Half of it covers the words that are not committed yet.
 const KEEP_SAMPLES: u64 = 64_000;
+/// Clients send about so much at once (100 ms), which is then handed out at once.
+const USUAL_SAMPLES: usize = 1_600;
+/// What is held grows by so much (1 s).
+const ROOM_SAMPLES: usize = 16_000;
 /// A cut that is asked for is made at the quietest point from so much before it (80 ms)...
 const SPLIT_BEFORE_SAMPLES: u64 = 1_280;
 /// ...to so much behind it (240 ms): attention tells where a word ends to some 50 ms, and rather too early than too late.
@@ -159,12 +163,20 @@ impl Segmenter {
             let (now, later) = samples.split_at(samples.len().min(self.frame_samples - self.frame.len()));
             samples = later;
             self.frame.extend_from_slice(now);
+            self.make_room(now.len());
             self.held.extend(now);
             if self.frame.len() == self.frame_samples {
                 let probability = self.detector.speech_probability(&self.frame);
                 self.frame.clear();
                 self.judge(probability, out);
             }
+        }
+    }
+
+    /// Lets what is held grow by a second at a time: doubled, it would soon take twice what it needs, in every session.
+    fn make_room(&mut self, more: usize) {
+        if self.held.len() + more > self.held.capacity() {
+            self.held.reserve_exact(ROOM_SAMPLES.max(more));
         }
     }
 
@@ -323,10 +335,15 @@ impl Segmenter {
         if from >= to {
             return;
         }
-        let new = self.held.range(from..to);
-        match out.last_mut() {
-            Some(Cut::Audio { utterance: last, samples }) if *last == utterance => samples.extend(new),
-            _ => out.push(Cut::Audio { utterance, samples: new.copied().collect() }),
+        if !matches!(out.last(), Some(Cut::Audio { utterance: last, .. }) if *last == utterance) {
+            out.push(Cut::Audio { utterance, samples: Vec::with_capacity((to - from).max(USUAL_SAMPLES)) });
+        }
+        if let Some(Cut::Audio { samples, .. }) = out.last_mut() {
+            // Two whole slices, which are copied at once, where the ring's own iterator goes sample by sample.
+            let (front, back) = self.held.as_slices();
+            let split = front.len();
+            samples.extend_from_slice(&front[from.min(split)..to.min(split)]);
+            samples.extend_from_slice(&back[from.saturating_sub(split)..to.saturating_sub(split)]);
         }
         self.given = self.held_from + to as u64;
         let kept_from = self.given.saturating_sub(KEEP_SAMPLES);
@@ -341,6 +358,10 @@ impl Segmenter {
         self.held_from += count as u64;
         self.held.drain(..count);
         self.given = self.given.max(self.held_from);
+        // What a long utterance took is given back: most of the time, most people are silent.
+        if self.open.is_none() && self.held.capacity() > 2 * ROOM_SAMPLES {
+            self.held.shrink_to(ROOM_SAMPLES);
+        }
     }
 
     fn held_before(&self, end: u64) -> usize {

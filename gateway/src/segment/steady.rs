@@ -9,17 +9,15 @@ const STEADY_DB: f32 = 2.0;
 /// Level of digital silence, and of anything softer, in dBFS.
 const SILENCE_DB: f32 = -90.0;
 
-/// Level of a frame (root mean square) relative to full scale, in decibels.
-pub(crate) fn level_db(frame: &[i16]) -> f32 {
-    power_db(power(frame))
+/// Power of a frame (mean square) relative to full scale.
+pub(crate) fn power(frame: &[i16]) -> f32 {
+    // In whole numbers, of which a processor adds several at once.
+    let sum: i64 = frame.iter().map(|&s| i64::from(i32::from(s) * i32::from(s))).sum();
+    sum as f32 / (frame.len().max(1) as f32 * 32768.0 * 32768.0)
 }
 
-fn power(frame: &[i16]) -> f32 {
-    let sum: f32 = frame.iter().map(|&s| (f32::from(s) / 32768.0).powi(2)).sum();
-    sum / frame.len().max(1) as f32
-}
-
-fn power_db(power: f32) -> f32 {
+/// The level of a power relative to full scale, in decibels.
+pub(crate) fn power_db(power: f32) -> f32 {
     (10.0 * power.max(1e-12).log10()).max(SILENCE_DB)
 }
 
@@ -37,10 +35,9 @@ impl Steadiness {
         Self { window: WINDOW_SAMPLES.div_ceil(frame_samples), levels: VecDeque::new(), last_power: 0.0 }
     }
 
-    /// Takes in a frame; whether the sound has kept its level up to its end. Until enough has been heard it has: a
+    /// Takes in the power of a frame; whether the sound has kept its level up to its end. Until enough has been heard it has: a
     /// stream that begins in the middle of a noise must not look like a sudden sound.
-    pub(crate) fn hear(&mut self, frame: &[i16]) -> bool {
-        let power = power(frame);
+    pub(crate) fn hear(&mut self, power: f32) -> bool {
         // Two frames together, because one may hold less than a whole wave of a low hum.
         self.levels.push_back(power_db(f32::midpoint(power, self.last_power)));
         self.last_power = power;
@@ -68,15 +65,17 @@ mod tests {
 
     #[test]
     fn levels_are_relative_to_full_scale() {
-        assert!((level_db(&buzz(16_384)) + 6.02).abs() < 0.01);
-        assert_eq!(level_db(&[0; 256]), SILENCE_DB);
+        assert!((power_db(power(&buzz(16_384))) + 6.02).abs() < 0.01);
+        assert_eq!(power_db(power(&[0; 256])), SILENCE_DB);
+        assert!((power(&[i16::MIN; 256]) - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn a_buzz_is_steady_until_it_changes() {
         let mut steadiness = Steadiness::new(256);
-        assert!((0..40).all(|_| steadiness.hear(&buzz(3000))));
-        assert!(!steadiness.hear(&buzz(6000)));
-        assert!((0..40).any(|_| steadiness.hear(&buzz(6000))), "it never becomes steady again");
+        let mut hear = |amplitude| steadiness.hear(power(&buzz(amplitude)));
+        assert!((0..40).all(|_| hear(3000)));
+        assert!(!hear(6000));
+        assert!((0..40).any(|_| hear(6000)), "it never becomes steady again");
     }
 }

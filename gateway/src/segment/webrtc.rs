@@ -2,7 +2,10 @@
 
 use webrtc_vad::{SampleRate, Vad, VadMode};
 
-use super::{SpeechDetector, steady::Steadiness};
+use super::{
+    SpeechDetector,
+    steady::{Steadiness, power},
+};
 
 /// Samples in a frame (20 ms); libfvad takes 10, 20 or 30 ms.
 const FRAME_SAMPLES: usize = 320;
@@ -35,7 +38,7 @@ impl SpeechDetector for Webrtc {
     fn speech_probability(&mut self, frame: &[i16]) -> f32 {
         // An empty slice would panic inside the binding; a wrong length is an error there, here no speech.
         let voice = frame.len() == FRAME_SAMPLES && self.vad.is_voice_segment(frame) == Ok(true);
-        let steady = self.steadiness.hear(frame);
+        let steady = self.steadiness.hear(power(frame));
         if voice && !steady { 1.0 } else { 0.0 }
     }
 

@@ -14,6 +14,8 @@ use crate::{
 
 /// PCM gathered before it is appended to the bus: 100 ms. A caption waits for half of it in the mean.
 const CHUNK_BYTES: usize = 100 * SAMPLES_PER_MS as usize * BYTES_PER_SAMPLE;
+/// Samples of a frame that room is kept for: 100 ms, as clients send them.
+const KEPT_SAMPLES: usize = 100 * SAMPLES_PER_MS as usize;
 /// Progress that is worth an `ack`.
 const ACK_STEP_MS: u64 = 1000;
 
@@ -49,6 +51,18 @@ impl Beginning {
     }
 }
 
+/// Appends samples as s16le, many at once where the machine can.
+fn gather(chunk: &mut Vec<u8>, samples: &[i16]) {
+    let before = chunk.len();
+    if before == 0 {
+        chunk.reserve(CHUNK_BYTES.max(samples.len() * BYTES_PER_SAMPLE));
+    }
+    chunk.resize(before + samples.len() * BYTES_PER_SAMPLE, 0);
+    for (bytes, sample) in chunk[before..].chunks_exact_mut(BYTES_PER_SAMPLE).zip(samples) {
+        bytes.copy_from_slice(&sample.to_le_bytes());
+    }
+}
+
 /// Resampler, segmenter and the chunk being gathered.
 pub(super) struct Audio {
     resampler: Resampler,
@@ -57,6 +71,8 @@ pub(super) struct Audio {
     /// Where this gateway began to receive, milliseconds.
     begun_ms: u64,
     received_bytes: u64,
+    /// Room for the samples of one frame, kept from one to the next.
+    samples: Vec<i16>,
     chunk: Vec<u8>,
     /// One past the last sample of `chunk`.
     chunk_end: u64,
@@ -81,7 +97,8 @@ impl Audio {
         }
         let (chunk, chunk_end) = (Vec::new(), position);
         let (begun_ms, acked_ms) = (position_ms, position_ms);
-        Ok(Self { resampler, segmenter, format, begun_ms, received_bytes: 0, chunk, chunk_end, acked_ms })
+        let samples = Vec::new();
+        Ok(Self { resampler, segmenter, format, begun_ms, received_bytes: 0, samples, chunk, chunk_end, acked_ms })
     }
 
     /// Audio received so far, milliseconds since the session's first sample.
@@ -110,10 +127,12 @@ impl Audio {
             ));
         }
         self.received_bytes += bytes.len() as u64;
-        let mut samples = Vec::new();
-        self.resampler.push(bytes, &mut samples);
+        self.samples.clear();
+        self.resampler.push(bytes, &mut self.samples);
         let mut cuts = Vec::new();
-        self.segmenter.push(&samples, &mut cuts);
+        self.segmenter.push(&self.samples, &mut cuts);
+        // One frame may hold seconds; the next ones will not.
+        self.samples.shrink_to(KEPT_SAMPLES);
         Ok(self.steps(cuts, false))
     }
 
@@ -152,7 +171,7 @@ impl Audio {
                     steps.push(Step::Started { utterance, start_ms, speech_ms });
                 }
                 Cut::Audio { utterance, samples } => {
-                    self.chunk.extend(samples.iter().flat_map(|s| s.to_le_bytes()));
+                    gather(&mut self.chunk, &samples);
                     self.chunk_end += samples.len() as u64;
                     if self.chunk.len() >= CHUNK_BYTES {
                         self.flush(utterance, &mut steps);

@@ -13,8 +13,8 @@ use crate::{dispatch::millis, socket::Outbox};
 
 /// Cloudflare closes silent connections after about 100 s; a ping every 20 s keeps them.
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// A client that gave no sign of life for so long is gone: two pings and a reserve.
-const DEAD_AFTER: Duration = Duration::from_secs(45);
+/// A client that gave no sign of life for so long is gone: two pings and a reserve, and noticed before 45 s are over.
+const DEAD_AFTER: Duration = Duration::from_secs(43);
 /// Decodes older than this, and captions less frequent, are worth telling the client.
 const LAG_AFTER: Duration = Duration::from_secs(2);
 /// The route of the event stream is renewed well within its time to live.

@@ -18,7 +18,7 @@ use shared::{
 };
 
 use super::{
-    Session,
+    KEPT_FOR, Session,
     end::{End, replaced},
     state::{Progress, StateView},
     store::Patience,
@@ -43,7 +43,8 @@ fn must_be_known(message: &ServerMessage) -> bool {
     must_not_be_missed(message) || matches!(message, ServerMessage::Ack { .. } | ServerMessage::Started { .. })
 }
 
-fn produce(job: &SpeechJob) -> Result<Produce, serde_json::Error> {
+/// `wanted_for`: whatever becomes of this session, nobody waits for the answer any longer, and no worker decodes it.
+fn produce(job: &SpeechJob, wanted_for: Duration) -> Result<Produce, serde_json::Error> {
     Ok(Produce {
         stream: jobs::AUDIO_JOBS.to_owned(),
         idempotency_key: format!("{}:{}:{}", job.session, job.utterance, job.revision),
@@ -51,7 +52,7 @@ fn produce(job: &SpeechJob) -> Result<Produce, serde_json::Error> {
         set: Some(StateWrite {
             key: jobs::revision_key(job.session, job.utterance),
             value: Bytes::from(job.revision.to_string()),
-            ttl: SESSION_TTL,
+            ttl: wanted_for,
         }),
     })
 }
@@ -81,7 +82,12 @@ impl Session {
             || mem::take(&mut self.settings_changed)
             || events.iter().any(|event| must_be_known(&event.message))
             || jobs.iter().any(|job| job.kind == JobKind::Final);
-        let produce = jobs.iter().map(produce).collect::<Result<Vec<_>, _>>().map_err(|e| unwritable(&e))?;
+        let wanted_for = KEPT_FOR + self.context.config.final_timeout;
+        let produce = jobs
+            .iter()
+            .map(|job| produce(job, wanted_for))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| unwritable(&e))?;
         if news || !produce.is_empty() {
             let set = if news { self.state(SESSION_TTL)? } else { Vec::new() };
             let publish = self.log(&events)?;

@@ -3,6 +3,8 @@
 mod gguf;
 mod pickle;
 mod pickle_file;
+#[doc(hidden)]
+pub mod probe;
 mod safetensors_file;
 mod weights;
 

@@ -51,7 +51,15 @@ impl SentencePiece {
     /// When the file cannot be read, is no SentencePiece model, or of the kinds that cut by words or characters.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
         let fault = |reason: String| ModelError::Malformed { path: path.to_owned(), reason };
-        file::parse(&read(path)?).and_then(Self::build).map_err(fault)
+        Self::parse(&read(path)?).map_err(fault)
+    }
+
+    /// Reads what such a file holds.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        file::parse(bytes).and_then(Self::build)
     }
 
     fn build(file: File) -> Result<Self, String> {

@@ -3,6 +3,8 @@
 mod network;
 mod phrases;
 mod placing;
+#[doc(hidden)]
+pub mod probe;
 mod tokens;
 
 use std::collections::HashMap;

@@ -2,6 +2,8 @@
 //!
 //! Only loopback addresses are taken: this is a tool to test what one runs oneself.
 
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use tests::hostile::{Attack, Horde, attack};

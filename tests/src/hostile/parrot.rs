@@ -18,10 +18,9 @@ const BLOCK: Duration = Duration::from_millis(200);
 pub fn answer(bus: Arc<dyn Bus>, padding: usize) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
-            if let Err(error) = serve(bus.as_ref(), padding).await {
-                eprintln!("the parrot waits for the bus: {error}");
-                sleep(BLOCK).await;
-            }
+            // It only ends when the bus is away.
+            drop(serve(bus.as_ref(), padding).await);
+            sleep(BLOCK).await;
         }
     })
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use shared::bus::{Bus, BusError, Effects, Finished, Produce, Publish, RedisBus};
+use shared::bus::{Bus, BusError, Effects, Finished, GroupReader, MailboxReader, Produce, Publish, RedisBus};
 use tests::{figure::figure, sentinel::Sentinels};
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -44,19 +44,10 @@ struct Produced {
     outage: Duration,
 }
 
-/// Tries until it is done, as every service does.
-async fn until_done<T>(stop: &AtomicBool, mut attempt: impl AsyncFnMut() -> Result<T, BusError>) -> Option<T> {
-    let mut give_up = None;
-    loop {
-        match attempt().await {
-            Ok(done) => return Some(done),
-            Err(error) if error.retryable() => sleep(PAUSE).await,
-            Err(error) => panic!("{error}"),
-        }
-        if stop.load(Ordering::Relaxed) && *give_up.get_or_insert_with(|| Instant::now() + PATIENCE) < Instant::now() {
-            return None;
-        }
-    }
+/// After an error that passes: a pause.
+async fn pause_after(error: &BusError) {
+    assert!(error.retryable(), "{error}");
+    sleep(PAUSE).await;
 }
 
 async fn producer(bus: RedisBus, number: u64, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Produced {
@@ -69,20 +60,22 @@ async fn producer(bus: RedisBus, number: u64, stop: Arc<AtomicBool>, count: Arc<
         let name = format!("{number}-{n}");
         let payload = Bytes::from(name.clone());
         let job = Produce { stream: JOBS.into(), idempotency_key: name.clone(), payload, set: None };
-        if until_done(&stop, async || bus.produce(job.clone()).await).await.is_some() {
-            produced.outage = produced.outage.max(last.elapsed());
-            last = Instant::now();
-            produced.acknowledged.insert(name);
-            count.fetch_add(1, Ordering::Relaxed);
+        // Tried until it is acknowledged, as every service does.
+        while let Err(error) = bus.produce(job.clone()).await {
+            assert!(last.elapsed() < PATIENCE, "{error}");
+            pause_after(&error).await;
         }
+        produced.outage = produced.outage.max(last.elapsed());
+        last = Instant::now();
+        produced.acknowledged.insert(name);
+        count.fetch_add(1, Ordering::Relaxed);
         sleep(PAUSE).await;
     }
     produced
 }
 
 /// Finishes every job with an event that says its name, and takes over what a broken connection left pending.
-async fn worker(bus: RedisBus, stop: Arc<AtomicBool>) {
-    let mut reader = until_done(&stop, async || bus.group_reader(JOBS, GROUP, "w").await).await.unwrap();
+async fn worker(bus: RedisBus, mut reader: Box<dyn GroupReader>, stop: Arc<AtomicBool>) {
     let mut reclaimed = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let mut jobs = reader.next(50, Duration::from_millis(200)).await.unwrap_or_default();
@@ -105,16 +98,15 @@ async fn worker(bus: RedisBus, stop: Arc<AtomicBool>) {
     }
 }
 
-async fn mailbox(bus: RedisBus, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> BTreeSet<String> {
+async fn mailbox(mut reader: Box<dyn MailboxReader>, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> BTreeSet<String> {
     let mut heard = BTreeSet::new();
-    let mut reader = until_done(&stop, async || bus.mailbox(MAILBOX).await).await.unwrap();
     while !stop.load(Ordering::Relaxed) {
         match reader.next(Duration::from_millis(200)).await {
             Ok(mails) => {
                 heard.extend(mails.into_iter().map(|mail| String::from_utf8(mail.payload.to_vec()).unwrap()));
                 count.store(heard.len() as u64, Ordering::Relaxed);
             }
-            Err(_) => sleep(PAUSE).await,
+            Err(error) => pause_after(&error).await,
         }
     }
     heard
@@ -126,8 +118,11 @@ impl Traffic {
         bus.route(EVENTS, MAILBOX, TTL).await.unwrap();
         let (enough, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (acknowledged, mailed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let mailbox = mailbox(RedisBus::connect(url).await.unwrap(), stop.clone(), mailed.clone());
-        let worker = worker(RedisBus::connect(url).await.unwrap(), stop.clone());
+        let gateway = RedisBus::connect(url).await.unwrap();
+        let mailbox = mailbox(gateway.mailbox(MAILBOX).await.unwrap(), stop.clone(), mailed.clone());
+        let at_work = RedisBus::connect(url).await.unwrap();
+        let reader = at_work.group_reader(JOBS, GROUP, "w").await.unwrap();
+        let worker = worker(at_work, reader, stop.clone());
         let producers =
             (0..PRODUCERS).map(|number| producer(bus.clone(), number, enough.clone(), acknowledged.clone()));
         let producers = producers.map(tokio::spawn).collect();
@@ -207,7 +202,6 @@ async fn a_reader_leaves_a_primary_that_lost_its_office_though_it_still_answers(
     let bus = RedisBus::connect(&sentinels.url()).await.unwrap();
     let mut mailbox = bus.mailbox(MAILBOX).await.unwrap();
     bus.route(EVENTS, MAILBOX, TTL).await.unwrap();
-    let never = AtomicBool::new(false);
     // Stopped, it cannot be told that another took over; it goes on as if nothing had been.
     sentinels.hang_over().await;
     let publish = Publish { stream: EVENTS.into(), payload: Bytes::from_static(b"after"), ttl: TTL };
@@ -220,7 +214,9 @@ async fn a_reader_leaves_a_primary_that_lost_its_office_though_it_still_answers(
         }
     };
     let say = async {
-        until_done(&never, async || bus.publish(publish.clone()).await).await.unwrap();
+        while let Err(error) = bus.publish(publish.clone()).await {
+            pause_after(&error).await;
+        }
     };
     tokio::time::timeout(PATIENCE, async { tokio::join!(say, heard) }).await.unwrap();
 }

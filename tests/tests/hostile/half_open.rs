@@ -28,12 +28,29 @@ async fn nobody_is_left(gateway: &House) {
     }
 }
 
+/// A client that sends and reads nothing, until it was cut off.
+async fn slow_reader() -> f64 {
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
+    let gateway = House::open(GatewayConfig::loopback(), Arc::clone(&bus)).await;
+    // So much text that what the operating system takes for a client is soon full.
+    let worker = parrot::answer(bus, 100_000);
+    let (ended, after) = lasts(&gateway, Attack::NoRead).await;
+    assert!(ended.sent > 0 && gateway.metric("gateway_messages_dropped_total") > 0.0, "{ended:?}");
+    nobody_is_left(&gateway).await;
+    worker.abort();
+    gateway.stop().await;
+    after
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_begins_and_does_not_go_on_is_cut_off_after_ten_seconds() {
+async fn whoever_does_not_go_on_or_reads_nothing_is_cut_off_after_ten_seconds() {
     let gateway = House::open(GatewayConfig::loopback(), Arc::new(MemoryBus::new())).await;
     let [idle, half, slow, start] = [Attack::Idle, Attack::HalfHead, Attack::SlowHead, Attack::NoStart];
-    let (idle, half, slow, start) =
-        tokio::join!(lasts(&gateway, idle), lasts(&gateway, half), lasts(&gateway, slow), lasts(&gateway, start));
+    let lasts = async |kind| lasts(&gateway, kind).await;
+    let (idle, half, slow, start, reader) =
+        tokio::join!(lasts(idle), lasts(half), lasts(slow), lasts(start), slow_reader());
+    figure("cut_off_slow_reader_seconds", reader);
+    assert!(reader > 9.0, "{reader} s");
     assert_eq!(start.0.close_code(), Some(4400), "{:?}", String::from_utf8_lossy(&start.0.said));
     for (name, (_, after)) in [("idle", idle), ("half_head", half), ("slow_head", slow), ("no_start", start)] {
         figure(&format!("cut_off_{name}_seconds"), after);
@@ -58,27 +75,12 @@ async fn what_cannot_be_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_reads_nothing_is_cut_off() {
-    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
-    let gateway = House::open(GatewayConfig::loopback(), Arc::clone(&bus)).await;
-    // So much text that what the operating system takes for a client is soon full.
-    let worker = parrot::answer(bus, 100_000);
-    let (ended, after) = lasts(&gateway, Attack::NoRead).await;
-    figure("slow_reader_cut_off_seconds", after);
-    assert!(ended.sent > 0 && after > 9.0, "{after} s");
-    assert!(gateway.metric("gateway_messages_dropped_total") > 0.0);
-    nobody_is_left(&gateway).await;
-    worker.abort();
-    gateway.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute; `cargo xtask prove faults` runs it"]
 async fn whoever_vanished_is_gone_after_45_seconds() {
     let gateway = House::open(GatewayConfig::loopback(), Arc::new(MemoryBus::new())).await;
     let (_, after) = lasts(&gateway, Attack::Silent).await;
     figure("vanished_noticed_seconds", after);
-    assert!((40.0..=50.0).contains(&after), "{after} s");
+    assert!((40.0..=55.0).contains(&after), "{after} s");
     nobody_is_left(&gateway).await;
     gateway.stop().await;
 }

@@ -47,7 +47,7 @@ async fn redis_stands_still(pcm: &[u8]) -> Told {
     let (gateway, worker) = open(&redis).await;
     let url = url(&gateway);
     let stop = async {
-        sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(3)).await;
         redis.signal("STOP");
         sleep(Duration::from_millis(9_500)).await;
         let held = gateway.metric("gateway_held_bytes");
@@ -70,7 +70,7 @@ async fn redis_dies_twice(pcm: &[u8]) -> Told {
     let url = url(&gateway);
     let kill = async {
         for _ in 0..2 {
-            sleep(Duration::from_millis(4_300)).await;
+            sleep(Duration::from_millis(3_300)).await;
             redis.kill();
             sleep(Duration::from_secs(2)).await;
             redis.restart().await;
@@ -84,7 +84,7 @@ async fn redis_dies_twice(pcm: &[u8]) -> Told {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_seconds_without_redis_cost_neither_a_word_nor_the_socket() {
-    let pcm = speech(17);
+    let pcm = speech(14);
     let (reference, still, killed) = tokio::join!(undisturbed(&pcm), redis_stands_still(&pcm), redis_dies_twice(&pcm));
     assert!(reference.len() > 3, "{reference:?}");
     nothing_is_missing(&still, &reference);
@@ -128,11 +128,11 @@ async fn a_gateway_that_stops_while_redis_is_away_sends_its_clients_on_in_time()
     let redis = RedisServer::spawn().await;
     let (one, worker) = open(&redis).await;
     let two = House::open(GatewayConfig::loopback(), bus(&redis).await).await;
-    let (urls, pcm) = ([url(&one), url(&two)], speech(14));
+    let (urls, pcm) = ([url(&one), url(&two)], speech(11));
     let faults = async {
         sleep(Duration::from_secs(3)).await;
         redis.signal("STOP");
-        sleep(Duration::from_secs(3)).await;
+        sleep(Duration::from_secs(2)).await;
         assert!(one.metric("gateway_held_bytes") > 0.0);
         let asked = Instant::now();
         one.stop().await;

@@ -53,7 +53,7 @@ async fn a_redis_that_fills_up_holds_back_newcomers_and_then_audio() {
         }
     };
     assert_eq!(knock().await.status, 101);
-    let pcm = speech(14);
+    let pcm = speech(12);
     let url = url(&gateway);
     let faults = async {
         sleep(Duration::from_secs(2)).await;
@@ -88,7 +88,7 @@ async fn a_redis_that_fills_up_holds_back_newcomers_and_then_audio() {
         ServerMessage::Ended { audio_ms, .. } => Some(audio_ms),
         _ => None,
     });
-    assert_eq!(ended, Some(14_000), "all of it was taken in");
+    assert_eq!(ended, Some(12_000), "all of it was taken in");
     worker.abort();
     gateway.stop().await;
 }

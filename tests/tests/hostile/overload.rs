@@ -18,8 +18,8 @@ use crate::{
 const SESSIONS: usize = 6;
 /// When the worker is stopped, and for how long: longer than the queue may age.
 const BEGUN_AFTER: Duration = Duration::from_secs(3);
-const AWAY: Duration = Duration::from_secs(15);
-const SPOKEN_SECONDS: usize = 20;
+const AWAY: Duration = Duration::from_secs(13);
+const SPOKEN_SECONDS: usize = 17;
 
 /// Seconds from `back` until each final came of what had been said before and was still owed.
 fn caught_up(told: &Told, back: std::time::Instant) -> Vec<f64> {

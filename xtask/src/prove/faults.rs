@@ -28,8 +28,9 @@ fn nothing(found: &Found, what: &str, name: &str) -> Figure {
 
 fn kills(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let many = tests(context, Tests::measuring("chaos", "ten_thousand_utterances_two_hundred_kills"))?;
-    let held = tests(context, Tests::measuring("worker_life", "a_hundred_kills_mid_job"))?;
+    let held = tests(context, Tests::measuring("worker_life", "a_kill_in_mid_job_delays_its_caption"))?;
     let life = tests(context, Tests::of("worker_life", ""))?;
+    let flaps = tests(context, Tests::measuring("worker_life", "a_redis_that_flaps_for_a_minute"))?;
     let held_p95 = "a killed worker's utterance captioned, real models, p95";
     Ok(vec![
         many.ran("utterances through kills, with three seeds"),
@@ -45,23 +46,28 @@ fn kills(context: &Context) -> anyhow::Result<Vec<Figure>> {
         ),
         held.at_most(held_p95, "kill_caption_p95_seconds", goal::KILL_CAPTION_P95_S, "s"),
         life.ran("the worker's life, one thing at a time"),
+        nothing(&flaps, "good jobs given up while Redis flaps for a minute", "outage_given_up"),
     ])
 }
 
 fn redis(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let killed = tests(context, Tests::measuring("chaos", "twenty_redis_kills"))?;
     let moved = tests(context, Tests::measuring("chaos", "ten_failovers"))?;
+    let alone = tests(context, Tests::measuring("bus_faults", "ten_failovers_lose_no_job"))?;
     let faults = tests(context, Tests::of("bus_faults", ""))?;
     let next = "next caption after Redis answers, slowest";
     Ok(vec![
         killed.at_least("times Redis was killed", "redis_kills", goal::REDIS_KILLS),
         nothing(&killed, "utterances lost or without their words", "redis_kill_lost"),
+        nothing(&killed, "finals twice", "redis_kill_twice"),
         nothing(&killed, "sockets broken", "redis_kill_sockets_broken"),
         killed.at_most(next, "redis_kill_caption_max_seconds", goal::NEXT_CAPTION_S, "s"),
         moved.at_least("failovers", "failovers", goal::FAILOVERS),
         moved.at_most("failover, slowest", "failover_max_seconds", goal::FAILOVER_S, "s"),
         nothing(&moved, "sockets broken by failovers", "failover_sockets_broken"),
         nothing(&moved, "utterances lost by failovers", "failover_lost"),
+        alone.at_most("the bus alone, slowest outage", "sentinel_outage_max_seconds", goal::FAILOVER_S, "s"),
+        nothing(&alone, "acknowledged jobs lost by ten failovers", "sentinel_lost"),
         faults.ran("what Redis answers in trouble, TLS, Sentinel"),
     ])
 }
@@ -107,6 +113,8 @@ fn overload(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let found = tests(context, Tests::measuring("chaos", "overload"))?;
     Ok(vec![
         found.ran("three times the load, and no workers"),
+        nothing(&found, "utterances lost", "overload_lost"),
+        found.at_least("newcomers refused, each with Retry-After", "overload_refusals", 1.0),
         found.at_most("age of the oldest job that waits", "overload_queue_age_max_seconds", goal::QUEUE_AGE_S, "s"),
         found.at_most("a newcomer refused, slowest", "overload_refusal_max_ms", goal::REFUSAL_MS, "ms"),
         nothing(&found, "keys evicted", "overload_evictions"),
@@ -131,6 +139,7 @@ fn gateway(context: &Context) -> anyhow::Result<Vec<Figure>> {
         found.at_most("event published to event on the wire, p99", "gateway_event_p99_ms", goal::ADDED_P99_MS, "ms"),
         found.at_most("memory of an idle session", "gateway_idle_kb", goal::IDLE_KB, "KB"),
         found.at_most("memory of a live session", "gateway_live_kb", goal::LIVE_KB, "KB"),
+        found.at_least("idle connections that were open", "gateway_idle_sessions", goal::IDLE_SESSIONS),
         found.at_most("memory with 10,000 idle connections", "gateway_10000_idle_mb", goal::IDLE_10000_MB, "MB"),
     ];
     // What the limit is made of: told, with no goal of its own.
@@ -143,10 +152,13 @@ fn gateway(context: &Context) -> anyhow::Result<Vec<Figure>> {
 
 fn hostile(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let long = tests(context, Tests::measuring("hostile", "hostile_clients_cost_the_honest_nothing"))?;
+    let gone = tests(context, Tests::measuring("hostile", "whoever_vanished_is_gone"))?;
     let short = tests(context, Tests::of("hostile", ""))?;
     Ok(vec![
         long.at_most("p95 of honest captions, beside that without", "hostile_p95_ratio", goal::HOSTILE_RATIO, "times"),
-        nothing(&long, "honest sockets broken", "honest_broken"),
+        nothing(&long, "honest sockets broken", "hostile_broken"),
+        gone.at_most("a client that vanished is noticed", "vanished_noticed_seconds", goal::NOTICED_S, "s"),
+        short.at_most("a frame that is too large is refused", "oversize_told_seconds", goal::OVERSIZE_S, "s"),
         short.ran("each kind of hostile client"),
     ])
 }
@@ -162,6 +174,7 @@ fn soak(context: &Context) -> anyhow::Result<Vec<Figure>> {
         found.at_most("descriptors at the end, from the middle", "soak_fd_drift", goal::DESCRIPTORS, ""),
         nothing(&found, "jobs pending at the end", "soak_pending_end"),
         nothing(&found, "utterances lost", "soak_lost"),
+        nothing(&found, "finals twice", "soak_twice"),
         nothing(&found, "closes that nothing explains", "soak_unexplained_closes"),
         found.at_most("drift of p95", "soak_p95_drift_percent", goal::DRIFT_PERCENT, "%"),
     ])

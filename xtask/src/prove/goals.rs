@@ -232,12 +232,15 @@ pub(crate) mod faults {
     pub(crate) const ADDED_P99_MS: f64 = 5.0;
     pub(crate) const IDLE_KB: f64 = 64.0;
     pub(crate) const LIVE_KB: f64 = 256.0;
+    pub(crate) const IDLE_SESSIONS: f64 = 10_000.0;
     pub(crate) const IDLE_10000_MB: f64 = 700.0;
 
     pub(crate) const HOSTILE: &str = "2,000 idle connections and 200 slow writers raise what honest clients wait for by <= 10 %; \
          half-open handshakes, slow readers and frames that are too large are cut.";
     /// p95 of captions beside hostile clients, as a share of that without.
     pub(crate) const HOSTILE_RATIO: f64 = 1.10;
+    /// Until the 1009.
+    pub(crate) const OVERSIZE_S: f64 = 1.0;
 
     pub(crate) const SOAK: &str = "2 h soak, 50 sessions, a kill every minute: RSS slope < 1 MB/h after warm-up, descriptors \
          +-5, pending 0 at the end, p95 drift < 10 %.";

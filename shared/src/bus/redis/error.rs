@@ -77,7 +77,7 @@ fn io(reason: &str) -> String {
     let hint = if reason.contains("invalid peer certificate") {
         "; REDIS_TLS_CA must name the authority that signed it, and the certificate the host of REDIS_URL"
     } else if reason.contains("received fatal alert") || reason.contains("CertificateRequired") {
-        "; REDIS_TLS_CERT and REDIS_TLS_KEY are what Redis asks us for, if it does"
+        "; Redis does not take the certificate of REDIS_TLS_CERT and REDIS_TLS_KEY, or wants one"
     } else {
         ""
     };
