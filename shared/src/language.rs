@@ -81,7 +81,7 @@ impl TryFrom<String> for Source {
     type Error = LanguageError;
 
     fn try_from(tag: String) -> Result<Self, Self::Error> {
-        if tag == "auto" { Ok(Self::Auto) } else { tag.parse().map(Self::Language) }
+        if tag.eq_ignore_ascii_case("auto") { Ok(Self::Auto) } else { tag.parse().map(Self::Language) }
     }
 }
 
@@ -126,6 +126,8 @@ mod tests {
     #[test]
     fn auto_is_a_source_and_no_language() -> Result<(), LanguageError> {
         assert_eq!("auto".parse::<Source>()?, Source::Auto);
+        // Tags have no case; `AUTO` is no language that would be written as `auto` and read as something else.
+        assert_eq!("AutO".parse::<Source>()?, Source::Auto);
         assert_eq!("en".parse::<Source>()?, Source::Language("en".parse()?));
         Ok(())
     }

@@ -5,8 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "chaos/clocks.rs"]
+mod clocks;
 #[path = "chaos/crowd.rs"]
 mod crowd;
+#[path = "chaos/failovers.rs"]
+mod failovers;
 #[path = "chaos/held.rs"]
 mod held;
 #[path = "chaos/kills.rs"]
@@ -15,6 +19,8 @@ mod kills;
 mod network;
 #[path = "chaos/overload.rs"]
 mod overload;
+#[path = "chaos/partitions.rs"]
+mod partitions;
 #[path = "chaos/redis_away.rs"]
 mod redis_away;
 #[path = "chaos/soak.rs"]

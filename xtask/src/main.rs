@@ -1,10 +1,12 @@
-//! `cargo xtask test | install | prove NAME`: how Subtide is tested and proven. README.md tells what they do.
+//! `cargo xtask test | install | prove NAME | fuzz`: how Subtide is tested and proven. README.md tells what they do.
 //!
 //! # Layout
 //! - [`test`]: every test; [`host`]: what tests need of the machine; [`training`]: the Python packages of `training/`
 //! - [`prove`]: figures beside their goals
+//! - [`fuzz`]: inputs that nobody thought of
 //! - [`workspace`]: where things are, and running programs
 
+mod fuzz;
 mod host;
 mod prove;
 mod test;
@@ -36,6 +38,8 @@ enum Command {
     Install,
     /// Measures the promises of a piece of work; prints each figure beside its goal
     Prove(prove::Arguments),
+    /// Gives everything that reads what others wrote inputs that nobody thought of; wants the nightly compiler
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Command::Test { arguments } => test::every_test(&workspace, &arguments).map(|()| ExitCode::SUCCESS),
         Command::Install => test::install(&workspace).map(|()| ExitCode::SUCCESS),
         Command::Prove(arguments) => prove::run(&workspace, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
     });
     done.unwrap_or_else(|error| {
         workspace::say(&format!("error: {error:#}"));

@@ -81,15 +81,28 @@ struct Reading {
     last: u64,
     acked_ms: u64,
     ended: bool,
+    /// What is out of order, in words.
+    notes: Vec<String>,
 }
 
 impl Reading {
+    fn disorder(&mut self, note: impl FnOnce() -> String) {
+        self.faults.unordered += 1;
+        self.notes.push(note());
+    }
+
     fn of(journal: &Journal) -> Self {
         let mut reading = Self::default();
         // What refused a resume is none of the session's.
         for event in journal.events.iter().filter(|event| event.event > 0) {
-            reading.faults.unordered += usize::from(event.event <= reading.last) + usize::from(reading.ended);
-            reading.last = event.event;
+            let (number, last) = (event.event, reading.last);
+            if number <= last {
+                reading.disorder(|| format!("event {number} after event {last}"));
+            }
+            if reading.ended {
+                reading.disorder(|| format!("event {number} after the end"));
+            }
+            reading.last = number;
             reading.take(&event.message);
         }
         reading.faults.missing += usize::from(journal.error.is_some() || journal.gave_up);
@@ -130,22 +143,30 @@ impl Reading {
 
     fn text(&mut self, name: String, (utterance, revision): (UtteranceId, Revision), text: &str, is_final: bool) {
         let lane = self.lanes.entry((name.clone(), utterance)).or_default();
-        self.faults.unordered += usize::from(revision < lane.revision);
-        self.faults.unordered += usize::from(!is_final && lane.finals + lane.gaps > 0);
+        // A final beats every partial, whatever their revisions.
+        let (older, late) = (!is_final && revision < lane.revision, !is_final && lane.finals + lane.gaps > 0);
         self.faults.reworded += usize::from(!text.starts_with(lane.committed.as_str()));
-        lane.revision = revision;
+        let before = std::mem::replace(&mut lane.revision, revision);
         text.clone_into(&mut lane.committed);
+        lane.finals += usize::from(is_final);
+        let at = self.last;
+        if older {
+            self.disorder(|| format!("event {at}: {name} {utterance} is revision {}, after {}", revision.0, before.0));
+        }
+        if late {
+            self.disorder(|| format!("event {at}: a partial of {name} {utterance} after its final"));
+        }
         if is_final {
-            lane.finals += 1;
             self.close(name, utterance);
         }
     }
 
     /// The lane's word on `utterance` is said.
     fn close(&mut self, lane: String, utterance: UtteranceId) {
-        let newest = self.newest.entry(lane).or_insert(utterance);
-        self.faults.unordered += usize::from(utterance < *newest);
-        *newest = utterance;
+        let newest = self.newest.insert(lane.clone(), utterance).unwrap_or(utterance);
+        if utterance < newest {
+            self.disorder(|| format!("the final or gap of {lane} {utterance} after that of {newest}"));
+        }
     }
 
     /// Each utterance has one final or gap in each lane.
@@ -186,7 +207,10 @@ impl Reading {
             self.faults.lost += usize::from(found.is_empty() && !in_gap);
             self.faults.twice += found.len().saturating_sub(1);
             if let Some(place) = found.first() {
-                self.faults.unordered += usize::from(*place < before);
+                if *place < before {
+                    self.faults.unordered += 1;
+                    self.notes.push(format!("w{number} after a later word"));
+                }
                 before = *place;
             }
         }
@@ -222,6 +246,14 @@ pub fn check_words(journal: &Journal, targets: &[&str], words: &[Word]) -> Fault
     reading.compare_translations(targets);
     reading.faults.missing += usize::from(!reading.ended);
     reading.faults
+}
+
+/// What [`check_words`] finds out of order, in words.
+#[must_use]
+pub fn disorder(journal: &Journal, words: &[Word]) -> Vec<String> {
+    let mut reading = Reading::of(journal);
+    reading.compare(words);
+    reading.notes
 }
 
 #[cfg(test)]

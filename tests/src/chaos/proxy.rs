@@ -112,8 +112,7 @@ async fn join(client: TcpStream, server: SocketAddr, weather: watch::Receiver<We
 /// Carries bytes until one side ends. `back`: from the server to the client.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>, back: bool) {
     let mut buffer = vec![0; CHUNK];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else { break };
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
         if !pass(&buffer[..count], &mut to, &mut weather, back).await {
             break;
         }

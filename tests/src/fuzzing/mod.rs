@@ -4,7 +4,7 @@
 //! any. A target that fails panics.
 //!
 //! # Layout
-//! - [`wire`]: what clients and gateways tell each other
+//! - [`wire`]: what clients and gateways tell each other; [`session`]: and in which order
 //! - [`head`]: the head of a request; [`token`]: access tokens
 //! - [`bus`]: what lies on the bus; [`audio`]: a client's sound; [`recording`]: sound files
 //! - [`models`]: files that models come in; [`glossary`]: terms in a text
@@ -15,6 +15,7 @@ pub mod glossary;
 pub mod head;
 pub mod models;
 pub mod recording;
+pub mod session;
 pub mod token;
 pub mod wire;
 
@@ -22,8 +23,9 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("client_message", wire::client_message),
+    ("session", session::session),
     ("server_event", wire::server_event),
     ("head", head::head),
     ("resume_token", head::resume_token),

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use shared::wire::ServerMessage;
 use tests::{
     chaos::{
-        invariants::{Faults, check_words},
+        invariants::{Faults, check_words, disorder},
         script::{Clips, Script},
     },
     resuming::{Caller, Journal},
@@ -31,6 +31,14 @@ pub(crate) struct Manner {
     pub(crate) utterances: usize,
     pub(crate) speed: f64,
     pub(crate) patience: Duration,
+    /// What each client shows, where one must.
+    pub(crate) token: Option<String>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { seed: 1, sessions: 1, utterances: 1, speed: 1.0, patience: Duration::from_secs(120), token: None }
+    }
 }
 
 /// What a crowd got.
@@ -52,10 +60,11 @@ impl Crowd {
     pub(crate) fn say(urls: &[String], scripts: Vec<Script>, manner: &Manner) -> Self {
         let client = |(n, script): (usize, Script)| {
             let (mut urls, speed, patience) = (urls.to_vec(), manner.speed, manner.patience);
+            let token = manner.token.clone();
             let places = urls.len();
             urls.rotate_left(n % places);
             tokio::spawn(async move {
-                let caller = Caller { speed, patience, ..Caller::new(&urls, None, start(&TARGETS)) };
+                let caller = Caller { speed, patience, ..Caller::new(&urls, token.as_deref(), start(&TARGETS)) };
                 let journal = caller.say(&script, |_| false).await;
                 (script, journal)
             })
@@ -77,6 +86,7 @@ impl Crowd {
             if own != Faults::default() {
                 let Journal { session, error, gave_up, outages, .. } = journal;
                 eprintln!("session {n} {session:?}: {own:?}; {error:?}, gave up: {gave_up}, outages: {outages:?}");
+                disorder(journal, &script.words()).iter().for_each(|note| eprintln!("  {note}"));
             }
             faults.add(&own);
         }

@@ -16,7 +16,6 @@ use super::{
     kills::nothing_lost,
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
 /// What comes, and for how long, milliseconds.
 const SPELLS: [(Weather, u64); 6] = [
     (Weather::Slow(Duration::from_millis(80)), 1500),
@@ -38,7 +37,7 @@ async fn storm(proxy: &Proxy) {
 async fn a_bad_network_before_the_gateway_costs_nobody_a_word() {
     let town = Town::spawn(&Shape::default()).await;
     let proxy = Proxy::spawn(town.gateways()[0]).await;
-    let manner = Manner { seed: 7, sessions: 4, utterances: 9, speed: 1.0, patience: PATIENCE };
+    let manner = Manner { seed: 7, sessions: 4, utterances: 9, ..Manner::default() };
     let crowd = Crowd::speak(&[format!("ws://{}/v1/stream", proxy.addr())], &manner);
     storm(&proxy).await;
     let outcome = crowd.hear().await;
@@ -52,7 +51,7 @@ async fn a_bad_network_before_redis_costs_nobody_a_word() {
     let proxy = Proxy::spawn(([127, 0, 0, 1], redis.port()).into()).await;
     let shape = Shape { redis_url: Some(format!("redis://{}/", proxy.addr())), ..Shape::default() };
     let town = Town::beside(redis, &shape).await;
-    let manner = Manner { seed: 8, sessions: 4, utterances: 9, speed: 1.0, patience: PATIENCE };
+    let manner = Manner { seed: 8, sessions: 4, utterances: 9, ..Manner::default() };
     let crowd = Crowd::speak(&town.urls(), &manner);
     storm(&proxy).await;
     nothing_lost(&crowd.hear().await, 0);

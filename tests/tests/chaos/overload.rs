@@ -59,7 +59,7 @@ async fn overload() {
     // Each worker answers four a second at most: a third of what ten sessions want.
     let shape = Shape { speech: 2, translation: 1, delay_ms: 500, at_once: 2, ..Shape::default() };
     let mut town = Town::spawn(&shape).await;
-    let manner = Manner { seed: 9, sessions: 20, utterances: 60, speed: 1.0, patience: Duration::from_secs(120) };
+    let manner = Manner { seed: 9, sessions: 20, utterances: 60, ..Manner::default() };
     let crowd = Crowd::speak(&town.urls(), &manner);
     sleep(Duration::from_secs(5)).await;
     (0..2).map(Whom::Speech).for_each(|whom| town.vacate(whom));

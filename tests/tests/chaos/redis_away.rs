@@ -17,12 +17,10 @@ use super::{
     kills::nothing_lost,
 };
 
-const PATIENCE: Duration = Duration::from_secs(120);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_dies_twice_and_stands_still_costs_nobody_a_word() {
     let mut town = Town::spawn(&Shape::default()).await;
-    let manner = Manner { seed: 3, sessions: 4, utterances: 9, speed: 1.0, patience: PATIENCE };
+    let manner = Manner { seed: 3, sessions: 4, utterances: 9, ..Manner::default() };
     let crowd = Crowd::speak(&town.urls(), &manner);
     for deed in [Deed::Kill, Deed::Freeze(Duration::from_secs(2)), Deed::Kill] {
         sleep(Duration::from_secs(2)).await;
@@ -34,7 +32,7 @@ async fn a_redis_that_dies_twice_and_stands_still_costs_nobody_a_word() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_full_for_a_while_costs_nobody_a_word() {
     let town = Town::spawn(&Shape::default()).await;
-    let manner = Manner { seed: 4, sessions: 4, utterances: 8, speed: 1.0, patience: PATIENCE };
+    let manner = Manner { seed: 4, sessions: 4, utterances: 8, ..Manner::default() };
     let crowd = Crowd::speak(&town.urls(), &manner);
     sleep(Duration::from_secs(3)).await;
     let mut redis = connection(&town.redis.url()).await;
@@ -54,7 +52,7 @@ async fn a_redis_that_is_full_for_a_while_costs_nobody_a_word() {
 #[ignore = "takes three minutes; cargo xtask prove faults runs it"]
 async fn twenty_redis_kills() {
     let mut town = Town::spawn(&Shape::default()).await;
-    let manner = Manner { seed: 6, sessions: 20, utterances: 100, speed: 1.0, patience: PATIENCE };
+    let manner = Manner { seed: 6, sessions: 20, utterances: 100, ..Manner::default() };
     let crowd = Crowd::speak(&town.urls(), &manner);
     let mut answered = Vec::new();
     for _ in 0..20 {

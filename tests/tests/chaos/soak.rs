@@ -121,7 +121,7 @@ async fn soak() {
     let mut town = Town::spawn(&shape).await;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some thousand")]
     let utterances = (length.as_secs_f64() / UTTERANCE_SECONDS) as usize;
-    let manner = Manner { seed: 11, sessions: SESSIONS, utterances, speed: 1.0, patience: Duration::from_secs(180) };
+    let manner = Manner { seed: 11, sessions: SESSIONS, utterances, ..Manner::default() };
     let crowd = Crowd::speak(&town.urls(), &manner);
     let mortal = [Whom::Speech(0), Whom::Speech(1), Whom::Translation(0), Whom::Gateway(0), Whom::Redis];
     let (mut rng, mut lives, mut kills) = (StdRng::seed_from_u64(11), Lives::new(), Vec::new());

@@ -1,0 +1,4 @@
+//! See `tests/src/fuzzing/wire.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| subtide_fuzz::fuzzing::wire::client_message(data));
