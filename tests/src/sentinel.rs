@@ -74,6 +74,16 @@ impl Sentinels {
         &self.replica
     }
 
+    /// Stops a sentinel (`SIGSTOP`): it takes connections, and never answers.
+    ///
+    /// # Panics
+    /// When it cannot be told.
+    pub fn hang_sentinel(&self, index: usize) {
+        let id = self.sentinels[index].child.id().to_string();
+        let stopped = Command::new("kill").args(["-STOP", &id]).status();
+        assert!(stopped.is_ok_and(|status| status.success()), "kill -STOP of a sentinel failed");
+    }
+
     /// Kills the primary (`SIGKILL`), waits until the sentinels have made a primary of the replica, and starts the old one
     /// again as its replica. Says how long there was no primary.
     ///
@@ -92,7 +102,7 @@ impl Sentinels {
     }
 
     /// Stops the primary (`SIGSTOP`) until the sentinels have made a primary of the replica, and lets it go on then, as
-    /// after a partition: connections to it were never closed. Says how long there was no primary.
+    /// after a partition: connections to it were never closed, and it was not told yet. Says how long there was no primary.
     ///
     /// # Panics
     /// As [`Sentinels::fail_over`].
@@ -100,11 +110,11 @@ impl Sentinels {
         let stopped = Instant::now();
         self.primary.signal("STOP");
         let next = self.replica.port();
-        until("a failover", async || self.named().await.contains(&Some(next)) && is_primary(next).await).await;
+        let named = async || self.named().await.iter().all(|named| *named == Some(next));
+        until("a failover", async || named().await && is_primary(next).await).await;
         let outage = stopped.elapsed();
         swap(&mut self.primary, &mut self.replica);
         self.replica.signal("CONT");
-        self.settled().await;
         outage
     }
 

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use shared::bus::{
     Bus, Delivery, Depth, Effects, EntryId, Finished, Guard, MailboxReader, MemoryBus, Produce, Publish, RedisBus,
-    StateWrite,
+    StateWrite, Steady, Suspects, TakeOver,
 };
 use tests::redis_server::RedisServer;
 use tokio::time::sleep;
@@ -277,6 +277,49 @@ async fn at_most_count_jobs_are_taken_over(bus: Arc<dyn Bus>) {
     }
 }
 
+async fn suspects_are_taken_one_by_one_and_hide_nothing_behind_them(bus: Arc<dyn Bus>) {
+    produce(&*bus, 0..4).await;
+    let mut jobs = bus.group_reader(JOBS, GROUP, "a").await.unwrap().next(4, PATIENCE).await.unwrap();
+    let all_but_last: Vec<_> = jobs[..3].iter().map(|job| (job.id, 2)).collect();
+    bus.hand_back(JOBS, GROUP, "a", &all_but_last).await.unwrap();
+    bus.hand_back(JOBS, GROUP, "a", &[(jobs[3].id, 1)]).await.unwrap();
+    let wanted = TakeOver {
+        stream: JOBS,
+        group: GROUP,
+        consumer: "b",
+        min_idle: PATIENCE,
+        count: 10,
+        suspects: Some(Suspects { deliveries: 3, most: 0 }),
+        steady: None,
+    };
+    jobs.iter_mut().zip([3, 3, 3, 2]).for_each(|(job, deliveries)| job.deliveries = deliveries);
+    assert_eq!(bus.take_over(&wanted).await.unwrap().deliveries, [jobs[3].clone()]);
+    let one_each = TakeOver { suspects: Some(Suspects { deliveries: 3, most: 1 }), ..wanted };
+    for job in &jobs[..2] {
+        assert_eq!(bus.take_over(&one_each).await.unwrap().deliveries, [job.clone()], "left alone, it was not counted");
+    }
+    assert_eq!(bus.reclaim(JOBS, GROUP, "b", PATIENCE, 10).await.unwrap().deliveries, [jobs[2].clone()]);
+}
+
+async fn who_was_not_answered_lately_takes_nothing_over(bus: Arc<dyn Bus>) {
+    produce(&*bus, 0..1).await;
+    let leased = lease(&*bus, "a").await;
+    bus.hand_back(JOBS, GROUP, "a", &[(leased.id, 0)]).await.unwrap();
+    let look = async |answered| {
+        let steady = Some(Steady { answered, within: PATIENCE });
+        let (stream, group, consumer) = (JOBS, GROUP, "b");
+        let wanted = TakeOver { stream, group, consumer, min_idle: PATIENCE, count: 1, suspects: None, steady };
+        bus.take_over(&wanted).await.unwrap()
+    };
+    let first = look(Duration::ZERO).await;
+    assert!(first.deliveries.is_empty(), "never before");
+    assert!(look(first.at - PATIENCE * 2).await.deliveries.is_empty(), "long ago");
+    assert!(look(first.at + PATIENCE * 2).await.deliveries.is_empty(), "by another clock");
+    let taken = look(first.at).await;
+    assert_eq!(taken.deliveries, [leased], "and what it did not take was not counted");
+    assert!(taken.at >= first.at);
+}
+
 async fn a_renewed_lease_is_kept(bus: Arc<dyn Bus>) {
     produce(&*bus, 0..1).await;
     let leased = lease(&*bus, "a").await;
@@ -450,6 +493,8 @@ contract!(
     an_absent_key_satisfies_a_guard_that_expects_none,
     a_dead_consumers_job_is_taken_over,
     at_most_count_jobs_are_taken_over,
+    suspects_are_taken_one_by_one_and_hide_nothing_behind_them,
+    who_was_not_answered_lately_takes_nothing_over,
     a_renewed_lease_is_kept,
     what_is_handed_back_is_taken_at_once_and_does_not_count,
     who_resigns_leaves_its_jobs_to_others_and_goes_when_it_has_none,

@@ -10,9 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use redis::{Client, Value, cmd};
 use shared::bus::{Bus, BusError, Effects, Finished, GroupReader, MailboxReader, Produce, Publish, RedisBus};
 use tests::{figure::figure, sentinel::Sentinels};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 const JOBS: &str = "jobs";
 const GROUP: &str = "workers";
@@ -195,28 +199,73 @@ async fn ten_failovers_lose_no_job_that_was_acknowledged() {
     assert!(lost.is_empty(), "{} are lost, such as {:?}", lost.len(), lost.first());
 }
 
-/// A server that was the primary, and is a replica of something else now, still answers reads: who reads there hears nothing.
+/// A primary that was cut off goes on as if nothing had been, and answers: who reads there hears nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_leaves_a_primary_that_lost_its_office_though_it_still_answers() {
     let mut sentinels = Sentinels::spawn().await;
+    // Nobody can tell it that it is a replica now.
+    let old = Client::open(sentinels.primary().url()).unwrap();
+    let mut old = old.get_multiplexed_async_connection().await.unwrap();
+    cmd("ACL").arg(&["SETUSER", "default", "-slaveof", "-replicaof"]).exec_async(&mut old).await.unwrap();
     let bus = RedisBus::connect(&sentinels.url()).await.unwrap();
-    let mut mailbox = bus.mailbox(MAILBOX).await.unwrap();
     bus.route(EVENTS, MAILBOX, TTL).await.unwrap();
-    // Stopped, it cannot be told that another took over; it goes on as if nothing had been.
+    let mut mailbox = bus.mailbox(MAILBOX).await.unwrap();
+    publish(&bus, "before").await;
+    until_heard(&mut *mailbox, "before").await;
+    // No read is under way meanwhile, so none finds out by a time-out.
     sentinels.hang_over().await;
-    let publish = Publish { stream: EVENTS.into(), payload: Bytes::from_static(b"after"), ttl: TTL };
-    let heard = async {
-        loop {
-            let mails = mailbox.next(Duration::from_secs(1)).await.unwrap_or_default();
-            if mails.iter().any(|mail| &*mail.payload == b"after") {
-                return;
-            }
+    let elsewhere = RedisBus::connect(&sentinels.url()).await.unwrap();
+    elsewhere.route(EVENTS, MAILBOX, TTL).await.unwrap();
+    publish(&elsewhere, "after").await;
+    timeout(PATIENCE, until_heard(&mut *mailbox, "after")).await.unwrap();
+    let role: Vec<Value> = cmd("ROLE").query_async(&mut old).await.unwrap();
+    assert_eq!(role[0], Value::BulkString(b"master".to_vec()), "it was told after all, which ends blocked reads");
+}
+
+async fn publish(bus: &RedisBus, payload: &'static str) {
+    let publish = Publish { stream: EVENTS.into(), payload: Bytes::from_static(payload.as_bytes()), ttl: TTL };
+    while let Err(error) = bus.publish(publish.clone()).await {
+        pause_after(&error).await;
+    }
+}
+
+async fn until_heard(mailbox: &mut dyn MailboxReader, payload: &str) {
+    loop {
+        match mailbox.next(Duration::from_secs(1)).await {
+            Ok(mails) if mails.iter().any(|mail| &*mail.payload == payload.as_bytes()) => return,
+            Ok(_) => {}
+            Err(error) => pause_after(&error).await,
         }
+    }
+}
+
+/// Its host lost power, say: nothing refuses, nothing answers. The other two know all that is to be known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_that_hangs_costs_no_reader_its_connection() {
+    let sentinels = Sentinels::spawn().await;
+    let bus = RedisBus::connect(&sentinels.url()).await.unwrap();
+    bus.route(EVENTS, MAILBOX, TTL).await.unwrap();
+    let mut mailbox = bus.mailbox(MAILBOX).await.unwrap();
+    let mut group = bus.group_reader(JOBS, GROUP, "w").await.unwrap();
+    sentinels.hang_sentinel(0);
+    // Long enough for several looks at where the primary is.
+    let (mut well, mut cut) = (0, 0);
+    let reads = async {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(10) {
+            *(if group.next(1, Duration::from_millis(500)).await.is_ok() { &mut well } else { &mut cut }) += 1;
+        }
+    };
+    let hear = async {
+        until_heard(&mut *mailbox, "while it hangs").await;
     };
     let say = async {
-        while let Err(error) = bus.publish(publish.clone()).await {
-            pause_after(&error).await;
-        }
+        sleep(Duration::from_secs(8)).await;
+        publish(&bus, "while it hangs").await;
     };
-    tokio::time::timeout(PATIENCE, async { tokio::join!(say, heard) }).await.unwrap();
+    timeout(PATIENCE, async { tokio::join!(reads, hear, say) }).await.unwrap();
+    // A machine that stands still may cut one.
+    assert!(well >= 3 && cut <= 1, "{cut} reads were cut, {well} were not");
+    let fresh = RedisBus::connect(&sentinels.url()).await.unwrap();
+    fresh.ping().await.unwrap();
 }

@@ -178,6 +178,17 @@ async fn a_script_that_does_not_end() {
 }
 
 #[tokio::test]
+async fn as_many_clients_as_it_takes() {
+    let server = RedisServer::spawn().await;
+    config(&server, "maxclients", "1").await;
+    let first = until_it_works(async || RedisBus::connect(&server.url()).await).await;
+    let error = RedisBus::connect(&server.url()).await.unwrap_err();
+    assert!(matches!(error, BusError::Unreachable { .. }), "a slot may become free: {error:?}");
+    drop(first);
+    until_it_works(async || RedisBus::connect(&server.url()).await).await;
+}
+
+#[tokio::test]
 async fn everything_forgotten_groups_and_scripts_too() {
     let server = RedisServer::spawn().await;
     let bus = connect(&server).await;
@@ -216,6 +227,9 @@ async fn full_takes_nothing_in_but_lets_readers_and_finishers_go_on() {
         let effects = Effects { publish, ..Effects::default() };
         assert_eq!(bus.finish(&job, effects).await.unwrap(), Finished::Done);
     }
+    // Somebody who starts now can do so too: else a full Redis would stay full.
+    let mut late = bus.group_reader(JOBS, GROUP, "b").await.unwrap();
+    assert!(late.next(1, A_WHILE).await.unwrap().is_empty());
     let mut told = 0;
     while told < 3 {
         told += mailbox.next(PATIENCE).await.unwrap().len();
