@@ -29,7 +29,7 @@ pub(super) enum Route {
     /// It has an address.
     One(Box<Client>),
     /// Sentinels know it.
-    Sentinels(Mutex<SentinelClient>),
+    Sentinels(Box<Mutex<SentinelClient>>),
 }
 
 impl fmt::Debug for Route {
@@ -141,7 +141,7 @@ fn by_sentinels(scheme: &str, rest: &str, certificates: Option<TlsCertificates>)
         builder = builder.set_client_to_sentinel_certificates(certificates);
     }
     let client = builder.build().map_err(words)?;
-    Ok((Route::Sentinels(Mutex::new(client)), shown))
+    Ok((Route::Sentinels(Box::new(Mutex::new(client))), shown))
 }
 
 /// The parts of a URL of sentinels, percent-encoded as they were.
