@@ -17,7 +17,7 @@ mod dead_letter;
 mod floor;
 mod metrics;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 /// What a [`JobHandler`] is written with.
 pub use async_trait::async_trait;
@@ -49,8 +49,9 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 
 /// Longest wait for a job in one read; bounds how long a stop goes unheard.
 const BLOCK: Duration = Duration::from_millis(500);
-/// How often the silent peers' jobs are looked for; a quarter more or less, so that workers take turns.
-const RECLAIM: Duration = Duration::from_secs(1);
+/// How often the silent peers' jobs are looked for; a quarter more or less, so that workers take turns. With the lease it is
+/// what a kill costs.
+const RECLAIM: Duration = Duration::from_millis(500);
 /// How often the depth of the queue is measured.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// A depth that is not there by then is not known.
@@ -62,6 +63,18 @@ const JANITOR: Duration = Duration::from_secs(10);
 /// Waits after errors of the bus.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// A worker that has jobs in hand and ends none for so long hangs (a device that does not come back): twice as long as a
+/// session waits for a final.
+pub const STALL: Duration = Duration::from_secs(120);
+
+/// Jobs were in hand, and none ended for [`STALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{jobs} jobs in hand, and none ended for {} s", STALL.as_secs())]
+pub struct Stalled {
+    /// How many.
+    pub jobs: usize,
+}
 
 /// What becomes of a job that was handled without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,16 +170,27 @@ pub struct Consumer {
 impl Consumer {
     /// Takes jobs until `shutdown`, then drains. When this future is dropped instead, every job in hand is let go at
     /// once and stays pending, as if the process had died.
-    pub async fn run<H: JobHandler>(self, handler: Arc<H>, shutdown: CancellationToken) {
-        let drain = self.drain;
+    ///
+    /// # Errors
+    /// When jobs were in hand and none ended for [`STALL`]: whatever does them hangs. They are left to other workers.
+    pub async fn run<H: JobHandler>(self, handler: Arc<H>, shutdown: CancellationToken) -> Result<(), Stalled> {
+        let (mut drain, stop) = (self.drain, shutdown.child_token());
         let floor = Arc::new(Floor::new(self, handler));
         let let_go = floor.let_go.clone().drop_guard();
         let mut upkeep = JoinSet::new();
         upkeep.spawn(Arc::clone(&floor).heartbeat());
         upkeep.spawn(Arc::clone(&floor).sample());
         upkeep.spawn(Arc::clone(&floor).janitor());
-        if let Some(reader) = shutdown.run_until_cancelled(floor.connect()).await {
-            tokio::join!(floor.read(reader, &shutdown), floor.reclaim(&shutdown));
+        let mut work = pin!(floor.work_until(&stop));
+        let stalled = tokio::select! {
+            () = &mut work => None,
+            jobs = floor.stalled() => Some(Stalled { jobs }),
+        };
+        if let Some(stalled) = &stalled {
+            tracing::error!(stream = floor.consumer.stream, %stalled, "they are left to other workers");
+            drain = Duration::ZERO;
+            stop.cancel();
+            work.await;
         }
         floor.jobs.close();
         if timeout(drain, floor.jobs.wait()).await.is_err() {
@@ -178,10 +202,29 @@ impl Consumer {
         upkeep.shutdown().await;
         floor.consumer.resign().await;
         drop(let_go);
+        stalled.map_or(Ok(()), Err)
     }
 }
 
 impl<H: JobHandler> Floor<H> {
+    async fn work_until(self: &Arc<Self>, stop: &CancellationToken) {
+        if let Some(reader) = stop.run_until_cancelled(self.connect()).await {
+            tokio::join!(self.read(reader, stop), self.reclaim(stop));
+        }
+    }
+
+    /// Waits until jobs have been in hand for [`STALL`] and none of them ended, and says how many; the bus is not to blame.
+    async fn stalled(&self) -> usize {
+        let mut tick = every(jobs::HEARTBEAT);
+        loop {
+            tick.tick().await;
+            let held = self.held().len();
+            if held > 0 && self.still_for() >= STALL && self.contact.steady_for(STALL) {
+                return held;
+            }
+        }
+    }
+
     /// Opens a reader, trying until it succeeds.
     async fn connect(&self) -> Box<dyn GroupReader> {
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);

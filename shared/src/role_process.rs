@@ -15,6 +15,7 @@ use crate::{
     backoff::Backoff,
     bus::{Bus, BusError, RedisBus, RedisSettings},
     config::{ConfigError, Env},
+    consumer::Stalled,
     health::{Health, HealthServer, probe},
     shutdown::{self, CancellationToken},
     telemetry::{self, TelemetryConfig},
@@ -173,12 +174,12 @@ impl RoleProcess {
     }
 }
 
-/// Does the `work` of a worker until `shutdown`, or until its model is `broken`, which tells why: from then on it is not
-/// ready, and stops as after a shutdown, without anything that needs the model.
+/// Does the `work` of a worker until `shutdown`, or until it stalls, or its model is `broken`, which tells why: from then on
+/// it is not ready, and stops as after a shutdown, without anything that needs the model.
 ///
 /// # Errors
 /// [`Fault::Device`] when the model broke.
-pub async fn until_broken<W: Future<Output = ()>>(
+pub async fn until_broken<W: Future<Output = Result<(), Stalled>>>(
     health: &Health,
     shutdown: &CancellationToken,
     work: impl FnOnce(CancellationToken) -> W,
@@ -186,14 +187,19 @@ pub async fn until_broken<W: Future<Output = ()>>(
 ) -> Result<(), Fault> {
     let stop = shutdown.child_token();
     let mut work = pin!(work(stop.clone()));
-    let reason = tokio::select! {
-        () = &mut work => return Ok(()),
-        reason = broken => reason,
+    let (ended, reason) = tokio::select! {
+        outcome = &mut work => match outcome {
+            Ok(()) => return Ok(()),
+            Err(stalled) => (true, stalled.to_string()),
+        },
+        reason = broken => (false, reason),
     };
     health.set(MODEL, false);
     tracing::error!(reason, "the model or its device broke; jobs in hand are left to other workers");
     stop.cancel();
-    work.await;
+    if !ended {
+        work.await.ok(); // It is over anyway.
+    }
     Err(Fault::Device(reason))
 }
 
@@ -329,6 +335,7 @@ mod tests {
             async move {
                 stop.cancelled().await;
                 assert!(!health.ready(), "before it stops");
+                Ok(())
             }
         };
         let fault =
@@ -338,9 +345,15 @@ mod tests {
         assert!(!shutdown.is_cancelled(), "others go on");
         health.set(MODEL, true);
         shutdown.cancel();
-        let work = async |stop: CancellationToken| stop.cancelled().await;
+        let work = async |stop: CancellationToken| {
+            stop.cancelled().await;
+            Ok(())
+        };
         assert!(until_broken(&health, &shutdown, work, std::future::pending()).await.is_ok());
         assert!(health.ready());
+        let work = async |_| Err(Stalled { jobs: 3 });
+        let fault = until_broken(&health, &shutdown, work, std::future::pending()).await.unwrap_err();
+        assert_eq!((fault.exit_code(), health.ready()), (74, false), "{fault}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use prometheus::{Registry, TextEncoder};
 use shared::{
     bus::{Bus, Delivery, Depth, Effects, Finished, MemoryBus, Produce, Publish},
-    consumer::{BUS, Consumer, ConsumerMetrics, DeadLetter, JobError, JobHandler, Outcome},
+    consumer::{BUS, Consumer, ConsumerMetrics, DeadLetter, JobError, JobHandler, Outcome, STALL, Stalled},
     health::Health,
     jobs::{self, DEAD_LETTERS, LEASE, MAX_DELIVERIES, SESSION_TTL},
     shutdown::CancellationToken,
@@ -97,6 +97,7 @@ impl JobHandler for Handler {
         self.most_running.fetch_max(running, Ordering::SeqCst);
         let result = match &*job.payload {
             _ if self.broken.load(Ordering::SeqCst) => Err(JobError::HandBack("as asked".to_owned())),
+            b"hang" => std::future::pending().await,
             b"kill" => {
                 self.killed.notify_one();
                 std::future::pending().await
@@ -124,7 +125,7 @@ impl JobHandler for Handler {
 
 struct Worker {
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), Stalled>>,
     health: Health,
     registry: Registry,
 }
@@ -267,7 +268,7 @@ async fn a_stopping_worker_finishes_what_it_has_and_takes_no_more() {
     worker.stop.cancel();
     sleep(LEASE).await;
     produce(&bus, "late").await;
-    timeout(DRAIN, worker.task).await.unwrap().unwrap();
+    timeout(DRAIN, worker.task).await.unwrap().unwrap().unwrap();
     assert_eq!(stream(&bus, "done").await, ["long"]);
     assert_eq!(bus.depth(STREAM, GROUP).await.unwrap().lag, 1);
 }
@@ -285,7 +286,7 @@ async fn what_is_not_done_by_the_drain_deadline_is_taken_by_a_peer_at_once() {
     let _peer = start(&bus, &peers, "b", 4, DRAIN);
     sleep(LEASE).await;
     worker.stop.cancel();
-    timeout(Duration::from_secs(5), worker.task).await.unwrap().unwrap();
+    timeout(Duration::from_secs(5), worker.task).await.unwrap().unwrap().unwrap();
     assert_eq!(bus.depth(STREAM, GROUP).await.unwrap().pending, 1);
     sleep(AT_ONCE).await;
     assert_eq!(peers.attempts("long"), 1, "without waiting for a lease to run out");
@@ -310,7 +311,7 @@ async fn what_a_stopping_worker_has_not_begun_is_taken_by_a_peer_at_once_and_doe
     worker.stop.cancel();
     sleep(AT_ONCE).await;
     assert_eq!(peers.attempts("waits"), 1);
-    timeout(DRAIN, worker.task).await.unwrap().unwrap();
+    timeout(DRAIN, worker.task).await.unwrap().unwrap().unwrap();
     until_done(&bus, 2).await;
     assert_eq!(
         (handler.deliveries("long"), peers.deliveries("waits")),
@@ -332,7 +333,7 @@ async fn what_a_broken_worker_hands_back_counts_as_never_delivered() {
     let attempts = broken.attempts("1");
     assert!(attempts > MAX_DELIVERIES as usize, "{attempts}");
     worker.stop.cancel();
-    worker.task.await.unwrap();
+    worker.task.await.unwrap().unwrap();
     let _sound = start(&bus, &sound, "b", 4, DRAIN);
     assert_eq!(until_done(&bus, 1).await, ["1"]);
     assert_eq!(sound.deliveries("1"), 1);
@@ -363,4 +364,27 @@ async fn a_job_that_kills_its_workers_is_given_up_and_those_beside_it_are_done()
         assert!(handler.attempts(job) >= 3 && done.iter().any(|done| *done == job), "{job}: {done:?}");
     }
     assert_eq!(done.iter().filter(|done| *done == "given up").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_hangs_ends_and_the_job_that_made_it_is_given_up() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    produce(&bus, "hang").await;
+    for delivery in 1..=MAX_DELIVERIES {
+        let worker = start(&bus, &handler, &format!("worker {delivery}"), 4, DRAIN);
+        // Others are done beside it at first; from then on nothing moves.
+        produce(&bus, ["1", "2", "3"][delivery as usize - 1]).await;
+        sleep(STALL / 2).await;
+        assert!(!worker.task.is_finished());
+        let stalled = timeout(STALL, worker.task).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(stalled.jobs, 1);
+    }
+    let worker = start(&bus, &handler, "the last", 4, DRAIN);
+    let mut done = until_done(&bus, 4).await;
+    done.sort();
+    assert_eq!(done, ["1", "2", "3", "given up"]);
+    assert_eq!(handler.attempts("hang"), MAX_DELIVERIES as usize);
+    sleep(STALL * 3).await;
+    assert!(!worker.task.is_finished(), "one without work does not hang");
 }

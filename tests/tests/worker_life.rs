@@ -1,7 +1,7 @@
 //! The life of a worker: when it is ready, what it does when its model is not there or breaks, how it leaves, and what
 //! becomes of the jobs of one that is killed. Real workers, real models, a real Redis.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[path = "worker_life/held.rs"]
 mod held;

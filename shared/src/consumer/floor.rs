@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::{sync::Semaphore, time::Instant};
@@ -36,6 +37,8 @@ pub(super) struct Floor<H> {
     handler: Arc<H>,
     /// The jobs in hand, and how often each was delivered.
     held: Mutex<HashMap<EntryId, u32>>,
+    /// When a job last ended, or the first came into an empty hand.
+    moved: Mutex<Instant>,
 }
 
 /// Keeps an id in [`Floor::held`] while it lives.
@@ -73,6 +76,7 @@ impl<H: JobHandler> Floor<H> {
             jobs: TaskTracker::new(),
             let_go: CancellationToken::new(),
             held: Mutex::default(),
+            moved: Mutex::new(Instant::now()),
             contact: Contact::new(consumer.health.clone()),
             consumer,
             handler,
@@ -151,6 +155,11 @@ impl<H: JobHandler> Floor<H> {
         }
     }
 
+    /// How long no job has ended.
+    pub(super) fn still_for(&self) -> Duration {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
     fn hold(self: &Arc<Self>, job: &Delivery) -> Option<Held<H>> {
         let fresh = self.change_held(|held| {
             let fresh = !held.contains_key(&job.id);
@@ -165,7 +174,11 @@ impl<H: JobHandler> Floor<H> {
     /// Changes what is held, and tells how many that are before anybody else can change it.
     fn change_held(&self, change: impl FnOnce(&mut HashMap<EntryId, u32>) -> bool) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = held.len();
         let changed = change(&mut held);
+        if before == 0 || held.len() < before {
+            *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
         self.consumer.metrics.set_in_flight(held.len());
         changed
     }

@@ -181,7 +181,7 @@ async fn a_failover_loses_no_job_that_was_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes 3 minutes; cargo xtask prove faults runs it"]
+#[ignore = "takes a minute; cargo xtask prove faults runs it"]
 async fn ten_failovers_lose_no_job_that_was_acknowledged() {
     let mut sentinels = Sentinels::spawn().await;
     let traffic = Traffic::on(&sentinels.url()).await;

@@ -4,31 +4,45 @@ use std::time::Duration;
 
 use shared::{
     bus::{Bus as _, Depth, RedisBus},
+    health::probe,
     jobs::{AUDIO_JOBS, STT_GROUP},
 };
-use tests::{figure::figure, redis_server::RedisServer, stack::Process};
-use tokio::time::Instant;
+use tests::{
+    figure::figure,
+    redis_server::RedisServer,
+    stack::{Process, command, free_addr},
+};
+use tokio::time::{Instant, sleep};
 
 use super::{
     held::{GROUP, STREAM, go, produce, until, worker},
     speech::{PATIENCE, Speaker},
+    starting::signal,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_told_to_stop_finishes_what_it_has_and_leaves_the_group() {
     const UTTERANCES: u32 = 8;
+    const NAME: &str = "leaves";
     let speaker = Speaker::new(RedisServer::spawn().await).await;
-    let mut workers = vec![speaker.worker("leaves")];
-    workers[0].ready().await;
+    let health = free_addr();
+    let mut leaves = command("stt-worker");
+    leaves.env("REDIS_URL", speaker.redis.url()).env("WORKER_NAME", NAME).env("HEALTH_PORT", health.port().to_string());
+    let mut leaves = leaves.spawn().unwrap();
+    while !probe(health).await.unwrap_or(false) {
+        assert!(leaves.try_wait().unwrap().is_none(), "it ended before it was ready");
+        sleep(Duration::from_millis(20)).await;
+    }
     for number in 1..=UTTERANCES {
         speaker.speak(number).await;
     }
-    while speaker.holder(&workers).await.is_none() {
+    while !speaker.holds(NAME).await {
         assert!(speaker.answers().await.len() < UTTERANCES as usize, "it was never seen with a job");
     }
     let told = Instant::now();
-    workers[0].signal("TERM");
-    workers[0].ended().await;
+    signal(&leaves, "TERM");
+    let status = tokio::task::spawn_blocking(move || leaves.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
     figure("drain_seconds", told.elapsed().as_secs_f64());
     let names: Vec<_> = speaker.bus.members(AUDIO_JOBS, STT_GROUP).await.unwrap();
     assert!(names.is_empty(), "{names:?}");

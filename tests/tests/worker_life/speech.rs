@@ -106,8 +106,14 @@ impl Speaker {
         }
     }
 
+    /// Whether the worker `name` holds a job now.
+    pub(crate) async fn holds(&self, name: &str) -> bool {
+        let members = self.bus.members(AUDIO_JOBS, STT_GROUP).await.unwrap();
+        members.iter().any(|member| member.pending > 0 && member.name == name)
+    }
+
     /// Which of `workers` holds a job now.
-    pub(crate) async fn holder(&self, workers: &[Process]) -> Option<usize> {
+    async fn holder(&self, workers: &[Process]) -> Option<usize> {
         let members = self.bus.members(AUDIO_JOBS, STT_GROUP).await.unwrap();
         let holds = |worker: &Process| members.iter().any(|member| member.pending > 0 && member.name == worker.name);
         workers.iter().position(holds)
@@ -121,7 +127,7 @@ impl Speaker {
                 workers[index].signal("STOP");
                 // What it sent before it stood still arrives; what it still holds then, it holds until it dies.
                 sleep(Duration::from_millis(20)).await;
-                if self.holder(&workers[index..=index]).await.is_some() {
+                if self.holds(&workers[index].name).await {
                     workers[index].kill();
                     return Some(index);
                 }

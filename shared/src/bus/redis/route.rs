@@ -32,7 +32,7 @@ pub(super) enum Route {
     /// It has an address.
     One(Box<Client>),
     /// Sentinels know it.
-    Sentinels(Mutex<Sentinels>),
+    Sentinels(Box<Mutex<Sentinels>>),
 }
 
 /// Whom to ask, and what they said last and when.
@@ -165,7 +165,7 @@ fn by_sentinels(scheme: &str, rest: &str, certificates: Option<TlsCertificates>)
         builder = builder.set_client_to_sentinel_certificates(certificates);
     }
     let client = builder.build().map_err(words)?;
-    Ok((Route::Sentinels(Mutex::new(Sentinels { client, last: None })), shown))
+    Ok((Route::Sentinels(Box::new(Mutex::new(Sentinels { client, last: None }))), shown))
 }
 
 /// The parts of a URL of sentinels, percent-encoded as they were.
