@@ -10,6 +10,7 @@
 mod limits;
 mod members;
 mod memory;
+mod reclaim;
 mod redis;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ pub use self::{
     limits::{Admission, Admit, Bucket, Ceiling, Held, LimitKind, Places},
     members::{Member, Usage},
     memory::MemoryBus,
+    reclaim::{Reclaimed, Steady, Suspects, TakeOver},
     redis::{ENV_REDIS_TLS_CA, ENV_REDIS_TLS_CERT, ENV_REDIS_TLS_KEY, ENV_REDIS_URL, RedisBus, RedisSettings},
 };
 
@@ -165,15 +167,6 @@ pub enum Finished {
     GuardFailed,
 }
 
-/// What [`Bus::reclaim`] took over.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reclaimed {
-    /// Jobs that now belong to the caller.
-    pub deliveries: Vec<Delivery>,
-    /// Pending jobs whose entry was deleted from the stream: lost, which must never happen and is worth an alarm.
-    pub lost: Vec<EntryId>,
-}
-
 /// How much waits in a stream for a group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -291,7 +284,12 @@ pub trait Bus: fmt::Debug + Send + Sync {
         consumer: &str,
         min_idle: Duration,
         count: usize,
-    ) -> Result<Reclaimed, BusError>;
+    ) -> Result<Reclaimed, BusError> {
+        self.take_over(&TakeOver { stream, group, consumer, min_idle, count, suspects: None, steady: None }).await
+    }
+
+    /// As [`Bus::reclaim`], with more conditions.
+    async fn take_over(&self, wanted: &TakeOver<'_>) -> Result<Reclaimed, BusError>;
 
     /// Renews the lease of jobs that `consumer` holds. Jobs it no longer holds are left alone.
     async fn renew_lease(&self, stream: &str, group: &str, consumer: &str, ids: &[EntryId]) -> Result<(), BusError>;

@@ -36,7 +36,7 @@ pub use self::{
 use crate::jobs::{HEARTBEAT, LEASE, MAX_DELIVERIES};
 use crate::{
     backoff::Backoff,
-    bus::{Bus, BusError, Delivery, EntryId, GroupReader},
+    bus::{Bus, BusError, Delivery, EntryId, GroupReader, Steady, Suspects, TakeOver},
     health::Health,
     jobs::{self, JobKind},
     shutdown::CancellationToken,
@@ -227,6 +227,7 @@ impl<H: JobHandler> Floor<H> {
     }
 
     async fn reclaim(self: &Arc<Self>, shutdown: &CancellationToken) {
+        let mut answered = Duration::ZERO;
         loop {
             let wait = RECLAIM.mul_f64(rand::random_range(0.75..1.25));
             if shutdown.run_until_cancelled(sleep(wait)).await.is_none() {
@@ -239,7 +240,8 @@ impl<H: JobHandler> Floor<H> {
             // jobs of a dead one would wait for its end.
             let free = self.slots.available_permits().max(1);
             let asked = Instant::now();
-            let Some(outcome) = shutdown.run_until_cancelled(self.consumer.reclaim(free)).await else { return };
+            let look = self.consumer.reclaim(free, 1, &mut answered);
+            let Some(outcome) = shutdown.run_until_cancelled(look).await else { return };
             if asked.elapsed() > jobs::HEARTBEAT {
                 self.contact.shaken();
             }
@@ -308,8 +310,20 @@ impl Consumer {
         self.bus.group_reader(self.stream, self.group, &self.name).await
     }
 
-    async fn reclaim(&self, count: usize) -> Result<Vec<Delivery>, BusError> {
-        let found = self.bus.reclaim(self.stream, self.group, &self.name, jobs::LEASE, count).await?;
+    /// At most so many silent jobs, and of those on their last delivery. Nothing when the bus stood still since it `answered`
+    /// last, by its own clock: whoever is alive had then no chance to renew a lease.
+    async fn reclaim(&self, count: usize, suspects: usize, answered: &mut Duration) -> Result<Vec<Delivery>, BusError> {
+        let wanted = TakeOver {
+            stream: self.stream,
+            group: self.group,
+            consumer: &self.name,
+            min_idle: jobs::LEASE,
+            count,
+            suspects: Some(Suspects { deliveries: jobs::MAX_DELIVERIES, most: suspects }),
+            steady: Some(Steady { answered: *answered, within: jobs::LEASE.saturating_sub(jobs::HEARTBEAT) }),
+        };
+        let found = self.bus.take_over(&wanted).await?;
+        *answered = found.at;
         for id in &found.lost {
             tracing::error!(stream = self.stream, %id, "a pending job is gone from the stream: nobody can do it any more");
         }

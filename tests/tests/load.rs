@@ -57,7 +57,7 @@ async fn a_gateway_with_more_and_more_sessions() {
     let idle = bench::idle(8_000, length).await.unwrap_or_else(|e| panic!("{e:#}"));
     idle.print();
     let tell = |step: &bench::Step| writeln!(std::io::stderr(), "{}", step.line()).unwrap_or_default();
-    let ramp = bench::ramp(&[200, 400, 600, 800, 1000, 1250, 1500], length, tell).await;
+    let ramp = bench::ramp(&[200, 400, 600, 800, 1000, 1250, 1500], length, bench::DEFAULT_VAD, tell).await;
     let (steps, end) = ramp.unwrap_or_else(|e| panic!("{e:#}"));
     end.print("gateway_bench");
     figure("gateway_steps", steps.len() as f64);

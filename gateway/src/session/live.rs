@@ -64,6 +64,12 @@ async fn attend<T>(
     }
 }
 
+/// Audio has to wait.
+fn waits() -> ServerMessage {
+    let message = "the server is nearly full: audio waits for a while, and none is lost";
+    ServerMessage::Warning { code: "audio_paused".to_owned(), message: message.to_owned() }
+}
+
 impl Session {
     /// From its first word to its last.
     pub(super) async fn live(
@@ -145,12 +151,7 @@ impl Session {
         let paused = self.context.pressure.pauses();
         if paused != self.paused {
             self.paused = paused;
-            let (code, message) = if paused {
-                ("audio_paused", "the server is nearly full: audio waits, and none is lost; captions go on soon")
-            } else {
-                ("audio_resumed", "the server has room again; captions go on")
-            };
-            self.say(ServerMessage::Warning { code: code.to_owned(), message: message.to_owned() });
+            self.say(if paused { waits() } else { self.goes_on() });
         }
         if paused {
             // It may send as much as it likes: nobody reads it.
@@ -159,6 +160,11 @@ impl Session {
                 self.last_sign = now;
             }
         }
+    }
+
+    /// Audio that waited is read again.
+    fn goes_on(&self) -> ServerMessage {
+        ServerMessage::Lag { behind_ms: 0, update_interval_ms: self.dispatch.update_interval_ms() }
     }
 
     /// Ends in order because the server stops. What another gateway can go on with is left to it; on a bus that ends with

@@ -14,6 +14,8 @@ const HELD_SECONDS: usize = 10;
 const LEAST_BYTES: usize = 12 * 16_000 * BYTES_PER_SAMPLE;
 /// What a frame takes besides its bytes: its place in the queue, and its allocation.
 const FRAME_BYTES: usize = 64;
+/// The shortest frames in use: 20 ms.
+const FRAMES_A_SECOND: usize = 50;
 
 /// A queue of frames, bounded in bytes: once it is full (or the client has gone) nothing more is read from the socket, so
 /// the client is held back by TCP. One frame may reach beyond the bound.
@@ -47,12 +49,12 @@ impl Held {
         Self { frames: VecDeque::new(), bytes: 0, most: LEAST_BYTES, over: false, gauge }
     }
 
-    /// Has room for ten seconds of `format` from now on, and a thirty-second part more for what frames take besides: 384 kB
-    /// for 16 kHz mono, just below 2 MB for 48 kHz stereo.
+    /// Has room for ten seconds of `format` from now on, in frames of 20 ms or longer: 384 kB for 16 kHz mono, just below 2 MB
+    /// for 48 kHz stereo.
     pub(super) fn fit(&mut self, format: AudioFormat) {
         let frame = usize::from(format.channels) * BYTES_PER_SAMPLE;
         let bytes = HELD_SECONDS * format.sample_rate as usize * frame;
-        self.most = (bytes + bytes / 32).max(LEAST_BYTES);
+        self.most = (bytes + HELD_SECONDS * FRAMES_A_SECOND * FRAME_BYTES).max(LEAST_BYTES);
     }
 
     /// Whether one more frame may be read.
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn ten_seconds_of_every_format_fit_and_never_more_than_two_megabytes() {
-        for (sample_rate, channels) in [(8_000, 1), (16_000, 1), (44_100, 2), (48_000, 1), (48_000, 2)] {
+        for (sample_rate, channels) in [(8_000, 1), (16_000, 1), (24_000, 1), (44_100, 2), (48_000, 1), (48_000, 2)] {
             for frame_ms in [20, 60, 100, 250] {
                 let (seconds, bytes) = held(sample_rate, channels, frame_ms);
                 assert!(seconds >= 10.0, "{seconds} s of {sample_rate} Hz, {channels} channels");

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use self::state::State;
 use super::{
     Admission, Admit, Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, Held,
-    Mail, MailboxReader, Member, Produce, Publish, Reclaimed, StateWrite, Usage,
+    Mail, MailboxReader, Member, Produce, Publish, Reclaimed, StateWrite, TakeOver, Usage,
 };
 
 /// Longest wait of a reader, for durations too long for the clock.
@@ -101,18 +101,14 @@ impl Bus for MemoryBus {
         Ok(Box::new(reader))
     }
 
-    async fn reclaim(
-        &self,
-        stream: &str,
-        group: &str,
-        consumer: &str,
-        min_idle: Duration,
-        count: usize,
-    ) -> Result<Reclaimed, BusError> {
+    async fn take_over(&self, wanted: &TakeOver<'_>) -> Result<Reclaimed, BusError> {
         let mut state = self.state();
-        let Some(found) = state.stream_mut(stream) else { return Ok(Reclaimed::default()) };
-        let (claimed, lost) = found.reclaim(group, consumer, min_idle, count);
-        let (stream, group): (Arc<str>, Arc<str>) = (stream.into(), group.into());
+        let at = Duration::from_millis(state.now_ms());
+        let is_steady = wanted.steady.is_none_or(|steady| at.abs_diff(steady.answered) <= steady.within);
+        let found = state.stream_mut(wanted.stream).filter(|_| is_steady);
+        let Some(found) = found else { return Ok(Reclaimed { at, ..Reclaimed::default() }) };
+        let (claimed, lost) = found.take_over(wanted);
+        let (stream, group): (Arc<str>, Arc<str>) = (wanted.stream.into(), wanted.group.into());
         let delivery = |claimed: stream::Claimed| Delivery {
             stream: stream.clone(),
             group: group.clone(),
@@ -120,7 +116,7 @@ impl Bus for MemoryBus {
             payload: claimed.entry.payload,
             deliveries: claimed.deliveries,
         };
-        Ok(Reclaimed { deliveries: claimed.into_iter().map(delivery).collect(), lost })
+        Ok(Reclaimed { deliveries: claimed.into_iter().map(delivery).collect(), lost, at })
     }
 
     async fn renew_lease(&self, stream: &str, group: &str, consumer: &str, ids: &[EntryId]) -> Result<(), BusError> {

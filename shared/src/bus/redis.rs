@@ -24,13 +24,12 @@ use self::{
     link::Link,
     readers::{RawEntries, RedisGroupReader, RedisMailboxReader, entry},
     scripts::{
-        APPEND, DEPTH, MEMBERS, PRODUCE, PUBLISH, RECLAIM, RENEW, TRIM, add_guard, add_produce, add_publish, route_key,
-        ttl_ms,
+        APPEND, DEPTH, MEMBERS, PRODUCE, PUBLISH, RENEW, TRIM, add_guard, add_produce, add_publish, route_key, ttl_ms,
     },
 };
 use super::{
     Admission, Admit, Bus, BusError, Delivery, Depth, Effects, Entry, EntryId, Finished, GroupReader, Guard, Held,
-    MailboxReader, Member, Produce, Publish, Reclaimed, StateWrite, Usage,
+    MailboxReader, Member, Produce, Publish, Reclaimed, StateWrite, TakeOver, Usage,
 };
 
 /// Oldest version whose streams tell their lag.
@@ -129,24 +128,8 @@ impl Bus for RedisBus {
         Ok(Box::new(RedisGroupReader::open(self.link.clone(), stream, group, consumer).await?))
     }
 
-    async fn reclaim(
-        &self,
-        stream: &str,
-        group: &str,
-        consumer: &str,
-        min_idle: Duration,
-        count: usize,
-    ) -> Result<Reclaimed, BusError> {
-        let mut call = RECLAIM.key(stream);
-        call.arg(group).arg(consumer).arg(whole_ms(min_idle)).arg(count.max(1));
-        let (taken, lost): (Vec<(String, Bytes, u32)>, Vec<String>) = self.link.invoke(&call).await?;
-        let delivery = |(id, payload, deliveries): (String, Bytes, u32)| {
-            Ok(Delivery { stream: stream.into(), group: group.into(), id: id.parse()?, payload, deliveries })
-        };
-        Ok(Reclaimed {
-            deliveries: taken.into_iter().map(delivery).collect::<Result<_, BusError>>()?,
-            lost: lost.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
-        })
+    async fn take_over(&self, wanted: &TakeOver<'_>) -> Result<Reclaimed, BusError> {
+        leases::taken_over(wanted, self.link.invoke(&leases::take_over(wanted)).await?)
     }
 
     async fn renew_lease(&self, stream: &str, group: &str, consumer: &str, ids: &[EntryId]) -> Result<(), BusError> {

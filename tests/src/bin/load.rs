@@ -55,6 +55,9 @@ enum What {
         /// Connections that send no audio; 0: leave that out.
         #[arg(long, default_value_t = 10_000)]
         idle: usize,
+        /// The detector that the gateway listens with, earshot or webrtc.
+        #[arg(long, default_value = bench::DEFAULT_VAD)]
+        vad: String,
     },
 }
 
@@ -77,18 +80,18 @@ async fn main() -> anyhow::Result<ExitCode> {
             engine::serve(&redis, shutdown::on_signal()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        What::GatewayBench { steps, seconds, idle } => gateway_bench(&steps, Duration::from_secs(seconds), idle).await,
+        What::GatewayBench { steps, seconds, idle, vad } => {
+            let length = Duration::from_secs(seconds);
+            if idle > 0 {
+                bench::idle(idle, length).await?.print();
+            }
+            gateway_bench(&steps, length, &vad).await
+        }
     }
 }
 
-async fn gateway_bench(steps: &[usize], length: Duration, idle: usize) -> anyhow::Result<ExitCode> {
-    if idle > 0 {
-        bench::idle(idle, length).await?.print();
-    }
-    if steps.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let (done, end) = bench::ramp(steps, length, |step| say(&step.line())).await?;
+async fn gateway_bench(steps: &[usize], length: Duration, vad: &str) -> anyhow::Result<ExitCode> {
+    let (done, end) = bench::ramp(steps, length, vad, |step| say(&step.line())).await?;
     end.print("gateway_bench");
     if bench::print(&done) {
         return Ok(ExitCode::SUCCESS);

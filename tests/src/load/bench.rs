@@ -27,6 +27,8 @@ use super::{
 };
 use crate::{figure::figure, redis_server::RedisServer, stack::free_addr};
 
+/// The detector that a gateway listens with where nothing else is said.
+pub const DEFAULT_VAD: &str = "earshot";
 /// How long a program may take to be ready.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long new sessions are let alone before anything is measured.
@@ -76,7 +78,7 @@ struct Works {
 }
 
 impl Works {
-    async fn start() -> anyhow::Result<Self> {
+    async fn start(vad: &str) -> anyhow::Result<Self> {
         let redis = RedisServer::spawn().await;
         let url = redis.url();
         let engine = Program::spawn("load", &["engine", "--redis", &url], &[])?;
@@ -86,6 +88,9 @@ impl Works {
         let env = [
             ("REDIS_URL", url.as_str()),
             ("ENABLE_AUTH", "false"),
+            ("VAD", vad),
+            // One thread, so that it is one core that is measured.
+            ("TOKIO_WORKER_THREADS", "1"),
             ("GATEWAY_PORT", &port),
             ("HEALTH_PORT", &health_port),
             ("MAX_SESSIONS", many),
@@ -167,17 +172,18 @@ impl Step {
     }
 }
 
-/// Adds sessions step by step, each measured for `length`, until one is not sustained; `told` hears of each step. Returns
-/// them, and what became of all sessions at the end.
+/// Adds sessions step by step, each measured for `length`, until one is not sustained; `told` hears of each step. The gateway
+/// listens with the detector `vad`. Returns the steps, and what became of all sessions at the end.
 ///
 /// # Errors
 /// When something cannot be started or the bus is gone.
 pub async fn ramp(
     steps: &[usize],
     length: Duration,
+    vad: &str,
     mut told: impl FnMut(&Step),
 ) -> anyhow::Result<(Vec<Step>, Summary)> {
-    let works = Works::start().await?;
+    let works = Works::start(vad).await?;
     let bus: Arc<dyn Bus> = Arc::new(RedisBus::connect(&works.redis.url()).await?);
     let empty_kib = resident_kib(works.gateway.id());
     let mut crowd = Crowd::new(works.scene(), Some(Voice::shipped()));
@@ -267,7 +273,7 @@ pub fn print(steps: &[Step]) -> bool {
 /// # Errors
 /// As [`ramp`].
 pub async fn idle(sessions: usize, length: Duration) -> anyhow::Result<Idle> {
-    let works = Works::start().await?;
+    let works = Works::start(DEFAULT_VAD).await?;
     let empty_kib = resident_kib(works.gateway.id());
     let mut crowd = Crowd::new(works.scene(), None);
     crowd.grow_to(sessions).await;

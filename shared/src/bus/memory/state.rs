@@ -91,7 +91,7 @@ impl State {
         (self.started_ms * 1000).saturating_add(elapsed)
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.now() / 1000
     }
 

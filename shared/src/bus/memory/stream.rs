@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::bus::{Entry, EntryId, Member};
+use crate::bus::{Entry, EntryId, Member, TakeOver};
 
 /// Entries in the order of their ids. Waiters are woken by each new entry, and when the stream goes away.
 #[derive(Default)]
@@ -92,19 +92,21 @@ impl Stream {
         taken
     }
 
-    /// Leases up to `count` pending entries, whose lease is at least `min_idle` old, to `consumer`. The second list
-    /// is of those that are gone from the stream.
-    pub(super) fn reclaim(
-        &mut self,
-        group: &str,
-        consumer: &str,
-        min_idle: Duration,
-        count: usize,
-    ) -> (Vec<Claimed>, Vec<EntryId>) {
-        let (now, consumer) = (Instant::now(), Arc::from(consumer));
+    /// Leases the pending entries that are `wanted` to who wants them. The second list is of those that are gone from the
+    /// stream.
+    pub(super) fn take_over(&mut self, wanted: &TakeOver<'_>) -> (Vec<Claimed>, Vec<EntryId>) {
+        let (now, consumer) = (Instant::now(), Arc::from(wanted.consumer));
+        let (suspected, mut suspects) = wanted.suspects.map_or((0, 0), |suspects| (suspects.deliveries, suspects.most));
+        let mut is_wanted = |lease: &Lease| {
+            let is_suspect = lease.deliveries + 1 == suspected;
+            let is_wanted = lease.is_idle(now, wanted.min_idle) && !(is_suspect && suspects == 0);
+            suspects -= usize::from(is_wanted && is_suspect);
+            is_wanted
+        };
+        let group = wanted.group;
         let idle: Vec<EntryId> = self.groups.get(group).map_or_else(Vec::new, |group| {
-            let idle = group.pending.iter().filter(|(_, lease)| lease.is_idle(now, min_idle));
-            idle.map(|(id, _)| *id).take(count).collect()
+            let idle = group.pending.iter().filter(|(_, lease)| is_wanted(lease));
+            idle.map(|(id, _)| *id).take(wanted.count).collect()
         });
         let (found, lost): (Vec<_>, Vec<_>) = idle.into_iter().partition(|id| self.find(*id).is_some());
         let entries: Vec<Entry> = found.into_iter().filter_map(|id| self.find(id).cloned()).collect();

@@ -18,8 +18,9 @@ pub(super) fn shown_address(client: &Client) -> String {
 /// What of a URL that cannot be parsed may be shown: its scheme and what follows the password.
 pub(super) fn redacted(url: &str) -> String {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    let address = url.rsplit_once('@').map_or("…", |(_, address)| address);
-    let address = address.split(['?', '#']).next().unwrap_or_default();
+    // What follows these may be a password with an `@` in it.
+    let address = url.split(['?', '#']).next().unwrap_or_default();
+    let address = address.rsplit_once('@').map_or("…", |(_, address)| address);
     format!("{scheme}://{address}")
 }
 
@@ -61,6 +62,9 @@ pub(super) fn describe(url: &str, error: &RedisError) -> BusError {
         (Some("NOAUTH" | "WRONGPASS"), _) | (_, ErrorKind::AuthenticationFailed) => {
             BusError::Url { url, reason: "the server refuses this user name or password".into() }
         }
+        (Some("ERR"), _) if detail.contains("max number of clients") => {
+            unreachable("it has as many clients as it takes")
+        }
         (Some("NOPERM"), _) => BusError::Url { url, reason: format!("the server denies a permission: {detail}") },
         (Some(code), _) => BusError::Protocol(format!("{code} {detail}")),
         (None, ErrorKind::Io) => unreachable(&io(&error.to_string())),
@@ -97,6 +101,9 @@ mod tests {
             "redis:hunter2@host",
             "hunter2",
             "redis://user:hun@ter2@host/with?pass=hunter2",
+            "redis+sentinel://host:1/?sentinel_password=hun@ter2",
+            "redis://host/#hun@ter2",
+            "redis://user:hun?ter2@host",
         ] {
             let shown = redacted(url);
             assert!(!shown.contains("ter2"), "{url} is shown as {shown}");

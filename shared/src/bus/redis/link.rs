@@ -14,7 +14,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation, Value,
     aio::MultiplexedConnection,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     breaker::{Breaker, OPEN_AFTER},
@@ -30,6 +30,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Times that one command is tried.
 const ATTEMPTS: u32 = OPEN_AFTER;
+/// Longest that all of them take. With sentinels that hang each would look for the primary for seconds, and a worker, whose
+/// leases are not renewed meanwhile, would find it long after its peers.
+const LONGEST_RUN: Duration = Duration::from_secs(6);
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const MAX_DELAY: Duration = Duration::from_millis(500);
 /// A server that refuses what only a primary does is not left more often than this.
@@ -120,11 +123,17 @@ impl Link {
     /// Sends a command or script, a few times if need be, and reads the reply as a `T`.
     pub(super) async fn run<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, BusError> {
         let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
+        let deadline = Instant::now() + LONGEST_RUN;
         let mut attempt = 1;
         loop {
-            let error = match self.attempt(&request).await {
-                Ok(reply) => return read(reply),
-                Err(error) => error,
+            let error = match timeout_at(deadline, self.attempt(&request)).await {
+                Ok(Ok(reply)) => return read(reply),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let error = self.no_answer();
+                    self.state().breaker.failed(error.clone());
+                    return Err(error);
+                }
             };
             let hopeless = !matches!(error, BusError::Unreachable { .. }) || self.state().breaker.is_open();
             if attempt == ATTEMPTS || hopeless {
@@ -175,22 +184,30 @@ impl Link {
         connected.inspect_err(|error| self.state().breaker.failed(error.clone()))
     }
 
-    /// Whether that connection still leads to the primary, as far as is known; the sentinels are asked when they were not
-    /// for a while.
-    pub(super) async fn is_current(&self, own: &OwnConnection) -> bool {
-        if self.0.route.may_move() && self.state().looked.elapsed() >= LOOK_AGAIN {
-            self.look_again().await;
+    /// Whether that connection still leads to the primary, as far as is known. When the sentinels were not asked for a while
+    /// they are, and nobody waits for it.
+    pub(super) fn is_current(&self, own: &OwnConnection) -> bool {
+        let mut state = self.state();
+        if self.0.route.may_move() && state.looked.elapsed() >= LOOK_AGAIN {
+            state.looked = Instant::now();
+            let link = self.clone();
+            tokio::spawn(async move { link.look_again().await });
         }
-        own.moves == self.state().moves
+        own.moves == state.moves
     }
 
     pub(super) fn describe(&self, error: &RedisError) -> BusError {
         describe(&self.0.url, error)
     }
 
-    /// The error of a reader that was left without an answer.
+    /// The error of who was left without an answer.
     pub(super) fn no_answer(&self) -> BusError {
         BusError::Unreachable { url: self.0.url.clone(), reason: "it does not answer".into() }
+    }
+
+    /// The error of who connected to what is not the primary any more.
+    fn moved(&self) -> BusError {
+        BusError::Unreachable { url: self.0.url.clone(), reason: "another one became the primary".into() }
     }
 
     /// The connection that all commands share, and its number.
@@ -228,6 +245,8 @@ impl Link {
         let mut state = self.state();
         state.tries += 1;
         let outcome = match connected {
+            // It was found elsewhere meanwhile; what is written to where it was is thrown away.
+            Ok(own) if own.moves != state.moves => Err(self.moved()),
             Ok(own) => {
                 state.generation += 1;
                 state.connected = Instant::now();

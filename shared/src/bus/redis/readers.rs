@@ -5,7 +5,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::{Cmd, RedisError, Value, cmd};
+use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -75,9 +75,20 @@ enum Failed {
 /// The connection from before where it still leads to the primary, or a new one.
 async fn current(link: &Link, before: Option<OwnConnection>) -> Result<OwnConnection, BusError> {
     match before {
-        Some(own) if link.is_current(&own).await => Ok(own),
+        Some(own) if link.is_current(&own) => Ok(own),
         _ => link.own_connection().await,
     }
+}
+
+/// The reply to a read that blocks for `block`. Looking for the primary and connecting have bounds of their own.
+async fn ask(
+    link: &Link,
+    own: &mut OwnConnection,
+    read: &Cmd,
+    block: Duration,
+) -> Result<RedisResult<Value>, BusError> {
+    let answer = timeout(block + ANSWER_RESERVE, read.query_async(&mut own.connection)).await;
+    answer.map_err(|_| link.no_answer())
 }
 
 pub(super) struct RedisGroupReader {
@@ -109,10 +120,10 @@ impl RedisGroupReader {
         self.link.invoke(CREATE_GROUP.key(&*self.stream).arg(&*self.group)).await
     }
 
-    async fn read(&mut self, command: &Cmd) -> Result<Value, Failed> {
+    async fn read(&mut self, command: &Cmd, block: Duration) -> Result<Value, Failed> {
         let before = self.connection.take();
         let mut own = current(&self.link, before).await.map_err(Failed::Told)?;
-        let reply = command.query_async(&mut own.connection).await;
+        let reply = ask(&self.link, &mut own, command, block).await.map_err(Failed::Told)?;
         if reply.as_ref().err().is_none_or(is_group_missing) {
             self.connection = Some(own);
         }
@@ -130,8 +141,7 @@ impl GroupReader for RedisGroupReader {
             command.arg("GROUP").arg(&*self.group).arg(&self.consumer).arg("COUNT").arg(count.max(1));
             add_block(&mut command, block);
             command.arg("STREAMS").arg(&*self.stream).arg(">");
-            let answer = timeout(block + ANSWER_RESERVE, self.read(&command)).await;
-            let entries = match answer.map_err(|_| self.link.no_answer())? {
+            let entries = match self.read(&command, block).await {
                 Ok(reply) => entries_of(reply)?,
                 Err(Failed::Raw(error)) if is_group_missing(&error) => {
                     self.create_group().await?;
@@ -190,14 +200,10 @@ impl RedisMailboxReader {
         add_block(&mut command, LONGEST_READ);
         command.arg("STREAMS").arg(&self.mailbox).arg(self.last.to_string());
         Box::pin(async move {
-            let read = async {
-                let mut own = current(&link, connection).await?;
-                let reply = command.query_async(&mut own.connection).await;
-                Ok((own, reply.map_err(|error| link.describe(&error))?))
-            };
-            let answer = timeout(LONGEST_READ + ANSWER_RESERVE, read).await;
-            let (connection, reply) = answer.map_err(|_| link.no_answer())??;
-            Ok((connection, entries_of(reply)?))
+            let mut own = current(&link, connection).await?;
+            let reply = ask(&link, &mut own, &command, LONGEST_READ).await?;
+            let reply = reply.map_err(|error| link.describe(&error))?;
+            Ok((own, entries_of(reply)?))
         })
     }
 }

@@ -8,7 +8,10 @@ use redis::{
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use secrecy::ExposeSecret as _;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use super::{
     error::{redacted, shown_address},
@@ -19,7 +22,7 @@ use crate::bus::BusError;
 /// Port of a sentinel whose address tells none.
 const SENTINEL_PORT: u16 = 26379;
 /// Longest search for the primary: a sentinel that hangs costs 1.5 s before the next one's answer counts.
-const SEARCH: Duration = Duration::from_secs(4);
+const SEARCH: Duration = Duration::from_millis(2500);
 
 /// A search for the primary.
 type Search<'a> = Pin<Box<dyn Future<Output = RedisResult<Client>> + Send + 'a>>;
@@ -29,7 +32,27 @@ pub(super) enum Route {
     /// It has an address.
     One(Box<Client>),
     /// Sentinels know it.
-    Sentinels(Mutex<SentinelClient>),
+    Sentinels(Mutex<Sentinels>),
+}
+
+/// Whom to ask, and what they said last and when.
+pub(super) struct Sentinels {
+    client: SentinelClient,
+    last: Option<(Instant, Client)>,
+}
+
+impl Sentinels {
+    /// The primary; who waited for somebody else's search has its outcome.
+    async fn primary(&mut self, asked: Instant) -> RedisResult<Client> {
+        if let Some((at, client)) = &self.last
+            && *at >= asked
+        {
+            return Ok(client.clone());
+        }
+        let client = self.client.async_get_client().await?;
+        self.last = Some((Instant::now(), client.clone()));
+        Ok(client)
+    }
 }
 
 impl fmt::Debug for Route {
@@ -62,7 +85,8 @@ impl Route {
             Self::One(client) => Ok(Client::clone(client)),
             Self::Sentinels(sentinels) => {
                 // Boxed: what the crate does here nests deeper than the compiler follows into the futures that wait for it.
-                let search: Search<'_> = Box::pin(async { sentinels.lock().await.async_get_client().await });
+                let asked = Instant::now();
+                let search: Search<'_> = Box::pin(async move { sentinels.lock().await.primary(asked).await });
                 timeout(SEARCH, search).await.unwrap_or_else(|_| {
                     Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no sentinel answers in time").into())
                 })
@@ -141,7 +165,7 @@ fn by_sentinels(scheme: &str, rest: &str, certificates: Option<TlsCertificates>)
         builder = builder.set_client_to_sentinel_certificates(certificates);
     }
     let client = builder.build().map_err(words)?;
-    Ok((Route::Sentinels(Mutex::new(client)), shown))
+    Ok((Route::Sentinels(Mutex::new(Sentinels { client, last: None })), shown))
 }
 
 /// The parts of a URL of sentinels, percent-encoded as they were.

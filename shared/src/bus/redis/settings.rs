@@ -40,7 +40,11 @@ impl RedisSettings {
     /// read now, so that one that is missing is a fault like any other.
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let certificates = certificates(env);
-        env.secret(ENV_REDIS_URL).map(|url| Self { url, certificates })
+        let url = env.secret(ENV_REDIS_URL);
+        if url.is_none() && certificates.is_some() {
+            env.fault(format!("the REDIS_TLS_ keys are for the Redis of {ENV_REDIS_URL}, which is not set"));
+        }
+        url.map(|url| Self { url, certificates })
     }
 
     /// The same, with the Redis at `default` where there is no URL.
@@ -98,6 +102,11 @@ mod tests {
         assert!(faults([("REDIS_TLS_CA", &file)])[0].contains("-----BEGIN"));
         let alone = faults([("REDIS_TLS_KEY", "/nonexistent/key.pem")]);
         assert!(alone[0].starts_with("REDIS_TLS_KEY="), "{alone:?}");
+        // What makes a file PEM stands in this one too.
+        let file = format!("{}/src/bus/redis/settings.rs", env!("CARGO_MANIFEST_DIR"));
+        let ca = ("REDIS_TLS_CA", &*file);
+        assert!(faults([ca])[0].contains("REDIS_URL"), "of which Redis?");
+        assert_eq!(faults([("REDIS_URL", "rediss://host"), ca]), [""; 0]);
     }
 
     #[test]
