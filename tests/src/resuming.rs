@@ -92,7 +92,13 @@ impl<'a> Caller<'a> {
     /// Streams `audio` until all is said and answered. `cut` is asked before each frame whether to break the socket, given
     /// the frame's position in milliseconds.
     pub async fn say<A: Audio + ?Sized>(self, audio: &A, mut cut: impl FnMut(u64) -> bool) -> Journal {
-        let mut client = Client { caller: self, journal: Journal::default(), resume: None, heard: Instant::now() };
+        let mut client = Client {
+            caller: self,
+            journal: Journal::default(),
+            resume: None,
+            heard: Instant::now(),
+            alive: Instant::now(),
+        };
         let mut gateway = 0;
         let mut broke: Option<Instant> = None;
         loop {
@@ -144,6 +150,8 @@ struct Client<'a> {
     resume: Option<String>,
     /// When an event last came.
     heard: Instant,
+    /// When the server last gave a sign of life.
+    alive: Instant,
 }
 
 impl Client<'_> {
@@ -163,6 +171,8 @@ impl Client<'_> {
         socket.send(Message::text(serde_json::to_string(&start).unwrap_or_default())).await.ok()?;
         loop {
             let event = self.next(&mut socket).await?;
+            // Before the session began, nothing is lost by coming again.
+            self.journal.error = self.journal.error.filter(|_| self.resume.is_some());
             if let ServerMessage::Started { audio_ms, resume_token, session, .. } = &event.message {
                 self.resume = Some(resume_token.clone());
                 self.journal.session = Some(*session);
@@ -174,7 +184,9 @@ impl Client<'_> {
     /// The next event, noted down; `None` when the socket has closed, or gave no sign of life for too long.
     async fn next(&mut self, socket: &mut Socket) -> Option<Event> {
         loop {
-            match timeout(DEAD_AFTER, socket.next()).await.ok()??.ok()? {
+            let frame = timeout(DEAD_AFTER, socket.next()).await.ok()??.ok()?;
+            self.alive = Instant::now();
+            match frame {
                 Message::Text(text) => {
                     let event: Event = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
                     if let ServerMessage::Error(error) = &event.message {
@@ -204,14 +216,16 @@ impl Client<'_> {
         let mut position = from_ms;
         let mut pace = pace(self.caller.speed);
         let mut stopped = false;
+        self.heard = Instant::now();
         loop {
-            let impatient = self.heard + self.caller.patience;
+            let (impatient, dead) = (self.heard + self.caller.patience, self.alive + DEAD_AFTER);
             tokio::select! {
                 event = self.next(&mut socket) => match event.map(|event| event.message) {
                     None => return self.journal.error.is_some(),
                     Some(ServerMessage::Ended { reason: EndReason::Stopped, .. }) => return true,
                     Some(_) => {}
                 },
+                () = sleep(dead.saturating_duration_since(Instant::now())) => return false,
                 () = sleep(impatient.saturating_duration_since(Instant::now())), if stopped => {
                     self.journal.gave_up = true;
                     return true;

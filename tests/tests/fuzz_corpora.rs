@@ -9,7 +9,10 @@ use std::{
     path::Path,
 };
 
-use tests::fuzzing::{TARGETS, Target};
+use tests::{
+    figure::figure,
+    fuzzing::{TARGETS, Target},
+};
 
 /// Made from the corpus of each target. Those that build something costly get fewer.
 const MADE: usize = 3000;
@@ -75,8 +78,8 @@ fn fails(target: Target, input: &[u8]) -> bool {
     catch_unwind(AssertUnwindSafe(|| (target.1)(input))).is_err()
 }
 
-#[test]
-fn the_corpora_and_what_is_made_of_them_break_nothing() {
+/// Replays every corpus, and so many times the usual number of inputs made from it, each time others.
+fn replay(times: usize) {
     let mut faults = Vec::new();
     for target in TARGETS {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target.0);
@@ -95,7 +98,8 @@ fn the_corpora_and_what_is_made_of_them_break_nothing() {
             corpus.push(input);
         }
         let count = COSTLY.iter().find(|(name, _)| *name == target.0).map_or(MADE, |(_, count)| *count);
-        let mut chance = Chance(8);
+        let count = count * times;
+        let mut chance = Chance(7 + times as u64);
         for n in 0..count {
             let input = made(&corpus, &mut chance);
             if fails(target, &input) {
@@ -104,10 +108,24 @@ fn the_corpora_and_what_is_made_of_them_break_nothing() {
                 faults.push(format!("{}: made input {n}, kept as {}", target.0, kept.display()));
             }
         }
+        if times > 1 {
+            figure(&format!("fuzz_{}_made", target.0), count as f64);
+        }
     }
     assert!(
         faults.is_empty(),
         "these break something; mend it, and add them to the corpus:\n  {}",
         faults.join("\n  ")
     );
+}
+
+#[test]
+fn the_corpora_and_what_is_made_of_them_break_nothing() {
+    replay(1);
+}
+
+#[test]
+#[ignore = "takes 5 minutes; cargo xtask prove faults runs it"]
+fn a_hundred_thousand_made_inputs_a_target_break_nothing() {
+    replay(35);
 }

@@ -19,12 +19,12 @@ const EXECUTED: &str = "stat::number_of_executed_units:";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// For each target
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
-    /// Stop a target after so many inputs, whatever is first
+    /// At most so long for each target; 60, or half an hour where a number of inputs is asked for
     #[arg(long)]
-    runs: Option<u64>,
+    seconds: Option<u64>,
+    /// So many inputs for each target
+    #[arg(long)]
+    executions: Option<u64>,
     /// All of them where none is named
     targets: Vec<String>,
 }
@@ -105,9 +105,10 @@ fn one(workspace: &Workspace, target: &str, arguments: &Arguments) -> anyhow::Re
     fs::create_dir_all(&found).context("what is found has no place")?;
     let mut command = fuzz(workspace, "run");
     command.arg(target).arg(&found).arg(Path::new("corpus").join(target)).arg("--");
-    command.arg(format!("-max_total_time={}", arguments.seconds)).arg("-print_final_stats=1");
+    let seconds = arguments.seconds.unwrap_or(if arguments.executions.is_some() { 1800 } else { 60 });
+    command.arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
     command.args([format!("-timeout={SLOWEST}"), format!("-rss_limit_mb={MOST_MEMORY}")]);
-    command.args(arguments.runs.map(|runs| format!("-runs={runs}")));
+    command.args(arguments.executions.map(|runs| format!("-runs={runs}")));
     say(&line(&command));
     let output = command.stdin(Stdio::null()).output().context("cargo-fuzz does not start")?;
     let log = String::from_utf8_lossy(&output.stderr);

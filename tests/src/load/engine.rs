@@ -54,7 +54,7 @@ pub async fn serve(url: &str, shutdown: CancellationToken) -> anyhow::Result<()>
     let bus = Arc::new(RedisBus::connect(url).await?);
     let health = Health::new("stt-worker", &[BUS], registry.clone());
     let config = SttConfig { max_batch: BATCH, ..SttConfig::of_model("no model".into()) };
-    SttWorker::new(&config, bus, Arc::new(Metronome), health, &registry)?.run(shutdown).await;
+    SttWorker::new(&config, bus, Arc::new(Metronome), health, &registry)?.run(shutdown).await?;
     Ok(())
 }
 
