@@ -279,5 +279,5 @@ async fn main() {
         println!("{}", sums.report(name));
     }
     stop.cancel();
-    running.await.unwrap();
+    running.await.unwrap().unwrap();
 }
