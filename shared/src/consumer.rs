@@ -283,16 +283,15 @@ impl<H: JobHandler> Floor<H> {
             // jobs of a dead one would wait for its end.
             let free = self.slots.available_permits().max(1);
             let asked = Instant::now();
-            let look = self.consumer.reclaim(free, 1, &mut answered);
+            // Of jobs on their last delivery, each of which may be the one that kills its workers, one at a time is done here.
+            let suspects = usize::from(!self.has_suspect());
+            let look = self.consumer.reclaim(free, suspects, &mut answered);
             let Some(outcome) = shutdown.run_until_cancelled(look).await else { return };
             if asked.elapsed() > jobs::HEARTBEAT {
                 self.contact.shaken();
             }
             match outcome {
-                Ok(jobs) => {
-                    let jobs = self.one_suspect_at_most(jobs).await;
-                    self.start(jobs, shutdown).await;
-                }
+                Ok(jobs) => self.start(jobs, shutdown).await,
                 Err(error) => {
                     self.contact.lost(&error);
                     tracing::warn!(%error, "cannot look for jobs of silent workers");

@@ -95,23 +95,8 @@ impl<H: JobHandler> Floor<H> {
         self.slots.available_permits().max(1)
     }
 
-    /// Of jobs on their last delivery, each of which may be the one that kills its workers, one at a time is done here; the
-    /// others are handed back.
-    pub(super) async fn one_suspect_at_most(&self, jobs: Vec<Delivery>) -> Vec<Delivery> {
-        let held = |id| self.held.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
-        let is_suspect = |job: &Delivery| job.deliveries == MAX_DELIVERIES && held(job.id).is_none();
-        let (mut suspects, mut jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_suspect);
-        let keep = usize::from(!self.has_suspect());
-        let others = suspects.split_off(keep.min(suspects.len()));
-        jobs.append(&mut suspects);
-        let ids: Vec<_> = others.iter().map(|job| (job.id, job.deliveries)).collect();
-        if !self.consumer.hand_back(&ids).await {
-            jobs.extend(others); // Left alone they would be given up unheard.
-        }
-        jobs
-    }
-
-    fn has_suspect(&self) -> bool {
+    /// Whether a job in hand is on its last delivery.
+    pub(super) fn has_suspect(&self) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.values().any(|deliveries| *deliveries == MAX_DELIVERIES)
     }
