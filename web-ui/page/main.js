@@ -28,6 +28,8 @@ import { onSpoken } from './words/t.js';
 
 /** Sound that goes missing in one piece is heard as a click; more than this is words. */
 const LOST_TOLD_MS = 500;
+/** Events that bring a notice, or end one. @type {readonly ServerEvent['type'][]} */
+const NOTED = ['started', 'speech_started', 'warning', 'error', 'ended'];
 /** A `lag` that is not repeated is over. */
 const LAG_SHOWN_MS = 5000;
 
@@ -267,7 +269,7 @@ function take(channel, event) {
   // Names of devices are told once one was allowed.
   if (event.type === 'started') void sources.refresh();
   if (event.type === 'started') controls.limit(event.limits.max_targets);
-  if (event.type === 'warning' || event.type === 'error' || event.type === 'ended') showNotices();
+  if (NOTED.includes(event.type)) showNotices();
   if (event.type === 'lag' && phase !== 'reconnecting') showLag(conversation.behindMs);
   if (!changed) return;
   // A hidden page is not drawn, so nothing is late there.

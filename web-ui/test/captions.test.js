@@ -125,6 +125,29 @@ test('errors, warnings and a server going away are told once; a stop that was as
   ]);
 });
 
+test('that the server reads no audio is told while it is so, whatever the order and however often', () => {
+  const paused = (/** @type {number} */ event) => /** @type {ServerEvent} */ ({ event, type: 'warning', code: 'audio_paused', message: '' });
+  const resumed = (/** @type {number} */ event) => /** @type {ServerEvent} */ ({ event, type: 'warning', code: 'audio_resumed', message: '' });
+  const captions = new Captions();
+  const codes = () => captions.notices().map(({ code }) => code);
+  captions.apply(started('a'));
+  captions.apply(paused(2));
+  assert.deepEqual(codes(), ['audio_paused']);
+  captions.apply(resumed(3));
+  captions.apply(paused(2));
+  assert.deepEqual(codes(), [], 'it is over');
+  captions.apply(resumed(6));
+  captions.apply(paused(5));
+  assert.deepEqual(codes(), []);
+  captions.apply(paused(7));
+  captions.apply({ event: 8, type: 'speech_started', utterance: 1, start_ms: 0 });
+  assert.deepEqual(codes(), [], 'it reads on, though another connection said so');
+  captions.apply(paused(9));
+  assert.deepEqual(codes(), ['audio_paused']);
+  captions.close();
+  assert.deepEqual(codes(), [], 'nothing waits any more');
+});
+
 test('the newest lag counts, and zero clears it', () => {
   const captions = new Captions();
   captions.apply(started('a'));

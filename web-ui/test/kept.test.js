@@ -39,6 +39,27 @@ test('lost audio becomes silence, so that times stay right', () => {
   kept.release(100);
   assert.equal(kept.rewind(40), 60);
   assert.deepEqual(given(kept), [Array(120).fill(0), Array(100).fill(2)]);
+  assert.deepEqual(kept.lost(), { from_ms: 40, to_ms: 100 }, 'and it is told');
+  assert.equal(kept.lost(), null, 'once');
+  kept.rewind(40);
+  given(kept);
+  assert.equal(kept.lost(), null, 'also when it is said again');
+});
+
+test('audio that is given up leaves silence in its place, and what was said beside it stays', () => {
+  const kept = new Kept(FORMAT);
+  kept.say({ type: 'update', source: 'es' });
+  for (let second = 0; second < 170; second += 1) kept.hear(pcm(2000, 1));
+  const all = given(kept);
+  assert.equal(all[0], 'update');
+  assert.equal(all.flat().length - 1, 340_000, 'no time is missing');
+  assert.deepEqual(kept.lost(), { from_ms: 0, to_ms: 21_000 });
+  for (let second = 0; second < 100; second += 1) kept.hear(pcm(2000, 1));
+  given(kept);
+  assert.equal(kept.lost(), null, 'what a socket has taken is not lost by going here');
+  kept.rewind(21_000);
+  given(kept);
+  assert.deepEqual(kept.lost(), { from_ms: 21_000, to_ms: 121_000 }, 'but where that socket breaks');
 });
 
 test('a new session begins with what is left', () => {

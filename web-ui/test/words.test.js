@@ -24,6 +24,14 @@ test('a gap says how long it is and why', () => {
   assert.match(gapText(1000, 3500, 'overloaded'), /^2\.5 s .* too much to do$/);
 });
 
+test('a server that reads no audio: what is said is kept, in plain words; and what could not be kept is a gap', () => {
+  const notice = { key: '0:1', kind: /** @type {const} */ ('warning'), code: 'audio_paused', message: 'audio waits', retryable: false, retryAfterMs: 0, traceId: '' };
+  const message = noticeMessage(notice);
+  assert.match(message.title, /nearly full/);
+  assert.match(message.text, /what you say is kept/);
+  assert.match(gapText(0, 60_000, 'not_kept'), /^60\.0 s .* longer than it can be kept/);
+});
+
 test('an error says what to do next and how to find it in the logs', () => {
   const notice = { key: '0:1', kind: /** @type {const} */ ('error'), code: 'overloaded', message: 'every worker is busy', retryable: true, retryAfterMs: 2500, traceId: 'abc' };
   const message = noticeMessage(notice);

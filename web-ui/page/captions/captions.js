@@ -43,6 +43,8 @@ export class Captions {
   #run = -1;
   #over = true;
   #lagEvent = 0;
+  /** Of the newest event that told that the server reads no audio, and of the newest that told or showed that it does. */
+  #paused = { at: 0, over: 0 };
   #prefix;
 
   /** @param {string} [prefix] Keys of lines begin with it. */
@@ -112,9 +114,11 @@ export class Captions {
     this.close();
   }
 
-  /** @returns {Notice[]} newest last */
+  /** @returns {Notice[]} newest last; that the server reads no audio is among them only while it is so */
   notices() {
-    return [...this.#notices.values()];
+    const { at, over } = this.#paused;
+    const paused = !this.#over && at > over ? this.#noteKey(at) : '';
+    return [...this.#notices.values()].filter(({ code, key }) => code !== 'audio_paused' || key === paused);
   }
 
   /** @returns {Line[]} in the order of speech and the times of their sessions, made anew */
@@ -181,12 +185,15 @@ export class Captions {
         this.#list = null;
         if (fresh) this.#begin();
         if (fresh || event.event > this.lastEvent) this.#over = false;
+        // A server that still reads none says so again.
+        this.#readOn(event.event);
         this.session = event.session;
         this.resumeToken = event.resume_token;
         this.limits = event.limits;
         return true;
       }
       case 'speech_started':
+        this.#readOn(event.event);
         this.#utterance(event.utterance).startMs = event.start_ms;
         return true;
       case 'speech_ended':
@@ -221,6 +228,8 @@ export class Captions {
         this.ackedMs = Math.max(this.ackedMs, event.audio_ms);
         return false;
       case 'warning':
+        if (event.code === 'audio_resumed') return this.#readOn(event.event);
+        if (event.code === 'audio_paused') this.#paused.at = Math.max(this.#paused.at, event.event);
         return this.#note(event.event, { kind: 'warning', code: event.code, message: event.message });
       case 'error': {
         const { code, message, retryable, retry_after_ms: retryAfterMs = 0, trace_id: traceId } = event;
@@ -238,6 +247,7 @@ export class Captions {
   #begin() {
     this.#run += 1;
     this.#lagEvent = 0;
+    this.#paused = { at: 0, over: 0 };
     this.lastEvent = 0;
     this.ackedMs = 0;
     this.behindMs = 0;
@@ -258,9 +268,21 @@ export class Captions {
     return held;
   }
 
+  /** The server takes audio. @param {number} event @returns {boolean} whether it had said that it does not */
+  #readOn(event) {
+    const { at, over } = this.#paused;
+    this.#paused.over = Math.max(over, event);
+    return at > over && at < event;
+  }
+
+  /** @param {number} event */
+  #noteKey(event) {
+    return `${this.#run}:${event}`;
+  }
+
   /** @param {number} event @param {Partial<Notice> & Pick<Notice, 'kind' | 'code'>} notice @returns {boolean} */
   #note(event, notice) {
-    const key = `${this.#run}:${event}`;
+    const key = this.#noteKey(event);
     if (this.#notices.has(key)) return false;
     this.#notices.set(key, { message: '', retryable: false, retryAfterMs: 0, traceId: '', ...notice, key });
     shrink(this.#notices, MAX_NOTICES);

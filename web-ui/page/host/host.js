@@ -29,7 +29,7 @@
  *
  * @typedef {object} StreamListener
  * @property {(state: LinkState) => void} state
- * @property {(event: ServerEvent) => void} event Each number of a session once, in growing order.
+ * @property {(event: ServerEvent) => void} event As in link.js.
  * @property {(fromMs: number) => void} anew As in link.js.
  * @property {(peak: number, heardMs: number) => void} level Loudest sample since the last call (0 to 1), and how much of this
  *   session was heard by now. About ten times a second while sound comes.

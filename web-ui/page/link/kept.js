@@ -22,6 +22,14 @@ export class Kept {
   #given = 0;
   #end = 0;
   #held = 0;
+  /** Up to where the present socket was given audio, or silence for it. */
+  #sent = 0;
+  /** Where the silence begins that the present socket is being given. @type {number | null} */
+  #hole = null;
+  /** Up to where it was told what is lost. */
+  #told = 0;
+  /** @type {{ from_ms: number, to_ms: number } | null} */
+  #lost = null;
   #rate;
   #frame;
 
@@ -38,7 +46,18 @@ export class Kept {
 
   /** Whether the present socket was given nothing of what is kept, although there is much: it cannot carry the audio. */
   get stuck() {
-    return this.full && this.#given === 0;
+    return this.full && this.#given === 0 && (this.#items[0]?.at ?? 0) <= this.#sent;
+  }
+
+  /**
+   * Audio that was given up before a socket took it, once it is known how much: when the audio after it has its turn. Silence
+   * was given in its place, so that times stay right.
+   * @returns {{ from_ms: number, to_ms: number } | null} told once
+   */
+  lost() {
+    const lost = this.#lost;
+    this.#lost = null;
+    return lost;
   }
 
   /** Audio heard and not given to the present socket, milliseconds. */
@@ -52,7 +71,7 @@ export class Kept {
     this.#items.push({ at: this.#end, pcm });
     this.#end += pcm.byteLength;
     this.#held += pcm.byteLength;
-    while (this.full && this.#items.length > 1) this.#forget();
+    while (this.full) this.#giveUp();
   }
 
   /** @param {ClientMessage} message */
@@ -64,8 +83,16 @@ export class Kept {
   take() {
     const item = this.#items[this.#given];
     if (!item) return null;
+    if (item.at > this.#sent) return this.#silence(item.at);
     this.#given += 1;
-    return 'pcm' in item ? item.pcm : item.message;
+    if ('message' in item) return item.message;
+    if (this.#hole !== null && item.at > this.#hole) {
+      this.#lost = { from_ms: this.#ms(this.#hole), to_ms: this.#ms(item.at) };
+      this.#told = item.at;
+    }
+    this.#hole = null;
+    this.#sent = item.at + item.pcm.byteLength;
+    return item.pcm;
   }
 
   /** Audio before this is safe on the server. @param {number} audioMs */
@@ -77,7 +104,7 @@ export class Kept {
   /**
    * A new socket wants everything from here on.
    * @param {number} audioMs
-   * @returns {number} how many milliseconds of it are no longer here; silence stands for them, so that times stay right
+   * @returns {number} how many milliseconds of it are no longer here
    */
   rewind(audioMs) {
     this.#given = this.#items.length;
@@ -90,15 +117,9 @@ export class Kept {
       first.pcm = first.pcm.slice(wanted - first.at);
       first.at = wanted;
     }
-    const begin = first?.at ?? this.#end;
-    /** @type {Item[]} */
-    const silence = [];
-    for (let at = wanted; at < begin; at += FILLER_BYTES) {
-      silence.push({ at, pcm: new ArrayBuffer(Math.min(FILLER_BYTES, begin - at)) });
-    }
-    this.#items.unshift(...silence);
-    this.#held += Math.max(0, begin - wanted);
-    return this.#ms(Math.max(0, begin - wanted));
+    this.#sent = wanted;
+    this.#hole = null;
+    return this.#ms(Math.max(0, (first?.at ?? this.#end) - wanted));
   }
 
   /**
@@ -110,6 +131,9 @@ export class Kept {
     for (const item of this.#items) item.at = Math.max(0, item.at - base);
     this.#end -= base;
     this.#given = 0;
+    this.#sent = 0;
+    this.#hole = null;
+    this.#told = Math.max(0, this.#told - base);
     return this.#ms(base);
   }
 
@@ -117,6 +141,22 @@ export class Kept {
   #done(item, safe) {
     // A message at the very place may still be wanted, and does no harm twice.
     return 'pcm' in item ? item.at + item.pcm.byteLength <= safe : item.at < safe;
+  }
+
+  /** @param {number} until where there is audio again @returns {ArrayBuffer} silence for some of what is before it */
+  #silence(until) {
+    const bytes = Math.min(FILLER_BYTES, until - this.#sent);
+    this.#hole ??= Math.max(this.#sent, this.#told);
+    this.#sent += bytes;
+    return new ArrayBuffer(bytes);
+  }
+
+  /** The oldest audio goes; what was said beside it stays, and will be said. */
+  #giveUp() {
+    const place = this.#items.findIndex((item) => 'pcm' in item);
+    const [gone] = this.#items.splice(place, 1);
+    if (gone && 'pcm' in gone) this.#held -= gone.pcm.byteLength;
+    if (place < this.#given) this.#given -= 1;
   }
 
   #forget() {

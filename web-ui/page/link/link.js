@@ -11,17 +11,16 @@ import { causeOf, NO_DOOR, DoorError, whyRefused } from './door.js';
 import { Kept } from './kept.js';
 import { SUBPROTOCOL } from './protocol.js';
 import { Retry, sequelOf } from './retry.js';
+import { Standstill } from './standstill.js';
 
 /** Unsent bytes in the socket beyond which more waits here: about a second and a half at 48 kHz. */
 const ENOUGH_BUFFERED_BYTES = 128 * 1024;
 /** How often a socket that has enough is looked at again. */
 const PUMP_MS = 50;
-/** A socket that passed nothing on for so long is taken for dead. */
-const STALLED_MS = 10_000;
 /** How long the server may take to open the session. */
 const OPEN_TIMEOUT_MS = 15_000;
-/** How long the server may take to send what it owes after `stop`, once there is a socket to send it through. */
-const STOP_TIMEOUT_MS = 30_000;
+/** How long the server may take to send what it owes after `stop`, once there is a socket to send it through: longer than it waits for its queue. */
+const STOP_TIMEOUT_MS = 45_000;
 
 /**
  * @typedef {'connecting' | 'open' | 'reconnecting' | 'stopping' | 'closed'} LinkState
@@ -34,7 +33,7 @@ const STOP_TIMEOUT_MS = 30_000;
  *
  * @typedef {object} LinkListener
  * @property {(state: LinkState) => void} state
- * @property {(event: ServerEvent) => void} event Each number of a session once, in growing order.
+ * @property {(event: ServerEvent) => void} event Each number of a session once, in growing order; and the link's own `gap`s (`not_kept`).
  * @property {(fromMs: number) => void} [anew] The session was lost. What follows is a new one, whose first sample is this
  *   much after the first one of the session before.
  * @property {(closed: Closed) => void} closed Called once; nothing follows.
@@ -78,7 +77,9 @@ export class Link {
   #windowMs = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pump;
-  #stalled = { bytes: 0, since: 0 };
+  #standstill = new Standstill();
+  /** Whether more than can be kept waits because the server had paused, not because the connection is slow. */
+  #excused = false;
 
   /**
    * @param {string} url of the stream, `ws:` or `wss:`
@@ -107,7 +108,8 @@ export class Link {
   send(pcm) {
     if (this.#state === 'stopping' || this.#state === 'closed') return;
     this.#kept.hear(pcm);
-    if (this.#started && this.#kept.stuck) this.#finish('too_slow', 0, '');
+    this.#excused &&= this.#kept.full || this.#standstill.paused;
+    if (this.#started && this.#kept.stuck && !this.#excused) this.#finish('too_slow', 0, '');
     else this.#flow();
   }
 
@@ -139,12 +141,15 @@ export class Link {
 
   #awaitRest() {
     clearTimeout(this.#stopTimer);
-    this.#stopTimer = setTimeout(() => this.#finish('silent', 0, ''), Math.min(this.#stopMs, this.#stopUntil - Date.now()));
+    const most = this.#standstill.paused ? Infinity : this.#stopMs;
+    this.#stopTimer = setTimeout(() => this.#finish('silent', 0, ''), Math.min(most, this.#stopUntil - Date.now()));
   }
 
-  /** Tries again at once, where it waits to: the network is back. */
+  /** Tries again at once, where it waits to: the network is back. A socket that stood still meanwhile is left. */
   hurry() {
-    if (!this.#resume || this.#socket || this.#state === 'closed') return;
+    if (!this.#resume || this.#state === 'closed') return;
+    if (this.#started && this.#standstill.suspect(Date.now())) this.#interrupt(1006);
+    if (this.#socket) return;
     clearTimeout(this.#timer);
     void this.#connect();
   }
@@ -198,15 +203,26 @@ export class Link {
     clearTimeout(this.#pump);
     const socket = this.#socket;
     if (!this.#started || !socket) return;
-    while (socket.bufferedAmount < ENOUGH_BUFFERED_BYTES) {
-      const item = this.#kept.take();
-      if (!item) return;
-      socket.send(item instanceof ArrayBuffer ? item : JSON.stringify(item));
+    const took = socket.bufferedAmount < ENOUGH_BUFFERED_BYTES;
+    let item;
+    while (item !== null && socket.bufferedAmount < ENOUGH_BUFFERED_BYTES) {
+      item = this.#kept.take();
+      if (item) socket.send(item instanceof ArrayBuffer ? item : JSON.stringify(item));
     }
-    const now = Date.now();
-    if (socket.bufferedAmount !== this.#stalled.bytes) this.#stalled = { bytes: socket.bufferedAmount, since: now };
-    if (now - this.#stalled.since > STALLED_MS) this.#interrupt(1006);
+    if (item === null) this.#standstill.over();
+    else if (this.#standstill.look(socket.bufferedAmount, took, Date.now())) this.#interrupt(1006);
     else this.#pump = setTimeout(() => this.#flow(), PUMP_MS);
+    const lost = this.#kept.lost();
+    if (lost) this.#listener.event({ event: this.#seen, type: 'gap', ...lost, reason: 'not_kept' });
+  }
+
+  /** @param {string} code */
+  #warned(code) {
+    if (code === 'token_expiring') void this.#renew();
+    if (code !== 'audio_paused' && code !== 'audio_resumed') return;
+    this.#standstill.pause(code === 'audio_paused', Date.now());
+    this.#excused ||= this.#standstill.paused;
+    if (this.#state === 'stopping') this.#awaitRest();
   }
 
   /** @param {unknown} data */
@@ -225,7 +241,7 @@ export class Link {
       return;
     }
     if (event.type === 'ack') this.#kept.release(event.audio_ms);
-    if (event.type === 'warning' && event.code === 'token_expiring') void this.#renew();
+    if (event.type === 'warning') this.#warned(event.code);
     if (event.type === 'error') {
       this.#error = event;
       if (this.#resume && this.#sequel(0) !== 'end') return;
@@ -249,7 +265,7 @@ export class Link {
     this.#started = true;
     this.#retry.connected(windowMs);
     this.#resume = windowMs > 0 ? { token: event.resume_token, last_event: 0 } : null;
-    this.#stalled = { bytes: 0, since: Date.now() };
+    this.#standstill.begin();
     if (event.resumed) {
       // Not counted as seen: what was missed has lower numbers, and follows.
       this.#kept.rewind(event.audio_ms ?? 0);

@@ -35,7 +35,8 @@
  *   committed: string, tail: string, final: boolean }} Translation
  * @typedef {{ type: 'ack', audio_ms: number }} Ack
  * @typedef {{ type: 'lag', behind_ms: number, update_interval_ms: number }} Lag
- * @typedef {'failed' | 'timed_out' | 'overloaded' | 'no_model' | 'not_resumed'} GapReason `not_resumed` is the page's own.
+ * @typedef {'failed' | 'timed_out' | 'overloaded' | 'no_model' | 'not_resumed' | 'not_kept'} GapReason The last
+ *   two are the page's own.
  * @typedef {{ type: 'gap', utterance?: number, from_ms: number, to_ms: number, reason: GapReason }} Gap
  * @typedef {{ type: 'warning', code: string, message: string }} Warning
  * @typedef {'bad_message' | 'bad_order' | 'invalid_audio' | 'too_large' | 'auth_error' | 'forbidden' |

@@ -81,6 +81,7 @@ const SHOWN_OUT = ['auth_error', 'forbidden'];
 export function noticeMessage(notice, now = new Date()) {
   const { kind, code, message, retryable, retryAfterMs, traceId } = notice;
   if (kind === 'warning') {
+    if (code === 'audio_paused') return { tone: 'warning', title: t('page.told.audio_paused'), text: t('page.told.audio_paused.todo') };
     const about = code === 'session_ending' ? 'page.told.ending' : 'page.told.warning';
     return { tone: 'warning', title: t(about), text: t(`${about}.todo`), ...(message && { detail: message }) };
   }
@@ -123,7 +124,7 @@ function nextMinute(ms, now) {
 }
 
 /** Why there is no caption. A newer server may know more reasons. @type {readonly GapReason[]} */
-const GAPS = ['failed', 'timed_out', 'overloaded', 'no_model'];
+const GAPS = ['failed', 'timed_out', 'overloaded', 'no_model', 'not_kept'];
 
 /** @param {number} startMs @param {number} endMs @param {GapReason} reason */
 export function gapText(startMs, endMs, reason) {

@@ -102,6 +102,8 @@ export default {
   'page.told.warning.todo': 'The captions go on. What the server says about it stands below.',
   'page.told.ending': 'This session ends soon',
   'page.told.ending.todo': 'A session lasts only so long at this server. Press Stop and then Start to go on in a new one; these captions stay.',
+  'page.told.audio_paused': 'Captions pause: the server is nearly full',
+  'page.told.audio_paused.todo': 'Nothing is lost and nothing needs doing: what you say is kept here, up to two and a half minutes of it, and captioned as soon as there is room again.',
   'page.told.restarting': 'The server is restarting',
   'page.told.restarting.todo': 'Press Start to go on in a new session; these captions stay.',
   'page.told.timeout': 'The session ended: no sound for a long time',
@@ -125,6 +127,7 @@ export default {
   'page.gap.timed_out': 'no answer came in time',
   'page.gap.overloaded': 'the server had too much to do',
   'page.gap.no_model': 'no model translates it',
+  'page.gap.not_kept': 'the server took no sound for longer than it can be kept here',
   'page.gap.not_resumed': 'The connection was lost for too long: words said here may be missing',
   'page.privacy.desktop': 'While it listens, sound goes to the server chosen in the settings, and to nobody else; in local mode it does not leave this machine. Nothing is kept unless you ask for it.',
 

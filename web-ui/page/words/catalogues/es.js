@@ -102,6 +102,8 @@ export default {
   'page.told.warning.todo': 'Los subtítulos continúan. Abajo está lo que dice el servidor.',
   'page.told.ending': 'Esta sesión termina pronto',
   'page.told.ending.todo': 'En este servidor las sesiones tienen una duración máxima. Pulsa Parar y luego Empezar para continuar en una nueva; estos subtítulos se quedan.',
+  'page.told.audio_paused': 'Los subtítulos se detienen: el servidor está casi lleno',
+  'page.told.audio_paused.todo': 'No se pierde nada y no tienes que hacer nada: lo que digas se guarda aquí, hasta dos minutos y medio, y se subtitulará en cuanto vuelva a haber sitio.',
   'page.told.restarting': 'El servidor se está reiniciando',
   'page.told.restarting.todo': 'Pulsa Empezar para continuar en una sesión nueva; estos subtítulos se quedan.',
   'page.told.timeout': 'La sesión terminó: mucho tiempo sin sonido',
@@ -125,6 +127,7 @@ export default {
   'page.gap.timed_out': 'no llegó respuesta a tiempo',
   'page.gap.overloaded': 'el servidor tenía demasiado trabajo',
   'page.gap.no_model': 'ningún modelo lo traduce',
+  'page.gap.not_kept': 'el servidor no aceptó audio durante más tiempo del que se puede guardar aquí',
   'page.gap.not_resumed': 'La conexión se perdió demasiado tiempo: pueden faltar palabras aquí',
   'page.privacy.desktop': 'Mientras escucha, el sonido va al servidor elegido en los ajustes y a nadie más; en modo local no sale de este equipo. No se guarda nada, salvo que lo pidas.',
 

@@ -102,6 +102,8 @@ export default {
   'page.told.warning.todo': '字幕会继续。服务器的说明见下方。',
   'page.told.ending': '此会话即将结束',
   'page.told.ending.todo': '此服务器限制每个会话的时长。请先按“停止”再按“开始”，在新会话中继续；现有字幕会保留。',
+  'page.told.audio_paused': '字幕暂停：服务器快满了',
+  'page.told.audio_paused.todo': '不会丢失内容，您也无需操作：您说的话会保留在这里（最多两分半钟），服务器一有空间就会生成字幕。',
   'page.told.restarting': '服务器正在重启',
   'page.told.restarting.todo': '按“开始”在新会话中继续；现有字幕会保留。',
   'page.told.timeout': '会话已结束：长时间没有声音',
@@ -125,6 +127,7 @@ export default {
   'page.gap.timed_out': '没有及时得到结果',
   'page.gap.overloaded': '服务器任务过多',
   'page.gap.no_model': '没有可用的翻译模型',
+  'page.gap.not_kept': '服务器不接收音频的时间超过了这里能保留的时长',
   'page.gap.not_resumed': '连接断开太久：这里可能缺少一些话',
   'page.privacy.desktop': '聆听时，声音只会发送到设置中选择的服务器，不发给任何其他人；本机模式下声音不会离开本机。除非您要求，否则不保存任何内容。',
 
