@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
 async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
     let config = GatewayConfig::from_env(&mut env);
     env.finish()?;
-    let started = process.start("gateway", &[BUS]).await?;
+    let Some(started) = process.start("gateway", &[BUS]).await? else { return Ok(()) };
     let gateway = Gateway::bind(config, started.bus, started.health, &started.registry).await;
     let gateway = gateway.map_err(Fault::role)?;
     if let Some(admin) = gateway.admin_addr() {

@@ -1,7 +1,8 @@
 //! The only code that reads the environment.
 //!
 //! A role reads every key it knows through one [`Env`], then asks [`Env::finish`], which reports all faults together.
-//! No port is opened before that. A secret `KEY` may also come from a file named by `KEY_FILE`.
+//! No port is opened before that (a worker that waits for its models to be mounted has its health port open, and tells the
+//! faults of its own keys after that). A secret `KEY` may also come from a file named by `KEY_FILE`.
 
 use std::{collections::HashMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -116,6 +117,14 @@ impl Env {
                 None
             }
         }
+    }
+
+    /// As [`Env::finish`], for who has more keys to read.
+    ///
+    /// # Errors
+    /// All the faults found so far.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.faults.is_empty() { Ok(()) } else { Err(ConfigError { faults: self.faults.clone() }) }
     }
 
     /// # Errors

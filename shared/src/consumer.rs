@@ -15,6 +15,7 @@
 mod contact;
 mod dead_letter;
 mod floor;
+mod leases;
 mod metrics;
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
@@ -36,7 +37,7 @@ pub use self::{
 use crate::jobs::{HEARTBEAT, LEASE, MAX_DELIVERIES};
 use crate::{
     backoff::Backoff,
-    bus::{Bus, BusError, Delivery, EntryId, GroupReader, Steady, Suspects, TakeOver},
+    bus::{Bus, BusError, Delivery, Effects, GroupReader},
     health::Health,
     jobs::{self, JobKind},
     shutdown::CancellationToken,
@@ -56,8 +57,6 @@ const RECLAIM: Duration = Duration::from_millis(500);
 const SAMPLE: Duration = Duration::from_secs(1);
 /// A depth that is not there by then is not known.
 const SAMPLE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a worker that ends tries to hand its jobs back; on a bus that is away they are taken over after a lease.
-const RESIGN_PATIENCE: Duration = Duration::from_secs(2);
 /// How often acknowledged entries are removed from the stream.
 const JANITOR: Duration = Duration::from_secs(10);
 /// Waits after errors of the bus.
@@ -96,6 +95,14 @@ pub enum JobError {
     /// The bus is away: it stays in hand and is tried again once the bus answers.
     #[error("{0}")]
     Away(String),
+    /// The work is done, and the bus was away when it was to hear of it: only the telling is tried again.
+    #[error("{reason}")]
+    Unsent {
+        /// What the bus said.
+        reason: String,
+        /// What the work came to.
+        effects: Box<Effects>,
+    },
     /// This worker cannot do it, or anything: it is handed back, and nothing of it counts as an attempt.
     #[error("{0}")]
     HandBack(String),
@@ -104,9 +111,25 @@ pub enum JobError {
     Hopeless(String),
 }
 
+impl JobError {
+    /// What it means that the bus did not take the `effects` of a job because of `error`.
+    #[must_use]
+    pub fn unsent(error: BusError, effects: Effects) -> Self {
+        match Self::from(error) {
+            Self::Away(reason) => Self::Unsent { reason, effects: Box::new(effects) },
+            other => other,
+        }
+    }
+}
+
 impl From<BusError> for JobError {
+    /// A bus that refuses us is away, too; only a reply that cannot be may be the fault of the job.
     fn from(error: BusError) -> Self {
-        if error.retryable() { Self::Away(error.to_string()) } else { Self::Retry(error.to_string()) }
+        if matches!(error, BusError::Protocol(_)) {
+            Self::Retry(error.to_string())
+        } else {
+            Self::Away(error.to_string())
+        }
     }
 }
 
@@ -293,7 +316,7 @@ impl<H: JobHandler> Floor<H> {
             match outcome {
                 Ok(jobs) => self.start(jobs, shutdown).await,
                 Err(error) => {
-                    self.contact.lost(&error);
+                    self.contact.lost();
                     tracing::warn!(%error, "cannot look for jobs of silent workers");
                 }
             }
@@ -301,7 +324,7 @@ impl<H: JobHandler> Floor<H> {
     }
 
     async fn bus_failed(&self, what: &str, error: &BusError, backoff: &mut Backoff) {
-        self.contact.lost(error);
+        self.contact.lost();
         let wait = backoff.next_delay();
         tracing::warn!(%error, stream = self.consumer.stream, wait_ms = wait.as_millis(), "cannot {what}; trying again");
         sleep(wait).await;
@@ -311,6 +334,7 @@ impl<H: JobHandler> Floor<H> {
         let mut tick = every(jobs::HEARTBEAT);
         loop {
             tick.tick().await;
+            let _renewing = self.leases.lock().await;
             let ids = self.held();
             let Consumer { bus, stream, group, name, .. } = &self.consumer;
             if ids.is_empty() {
@@ -319,7 +343,7 @@ impl<H: JobHandler> Floor<H> {
             match bus.renew_lease(stream, group, name, &ids).await {
                 Ok(()) => self.contact.heard(),
                 Err(error) => {
-                    self.contact.lost(&error);
+                    self.contact.lost();
                     tracing::warn!(%error, jobs = ids.len(), "cannot renew the lease of jobs in hand");
                 }
             }
@@ -343,58 +367,6 @@ impl<H: JobHandler> Floor<H> {
             if let Err(error) = self.consumer.bus.trim_acknowledged(self.consumer.stream).await {
                 tracing::debug!(%error, "cannot remove acknowledged jobs");
             }
-        }
-    }
-}
-
-impl Consumer {
-    async fn open_reader(&self) -> Result<Box<dyn GroupReader>, BusError> {
-        self.bus.group_reader(self.stream, self.group, &self.name).await
-    }
-
-    /// At most so many silent jobs, and of those on their last delivery. Nothing when the bus stood still since it `answered`
-    /// last, by its own clock: whoever is alive had then no chance to renew a lease.
-    async fn reclaim(&self, count: usize, suspects: usize, answered: &mut Duration) -> Result<Vec<Delivery>, BusError> {
-        let wanted = TakeOver {
-            stream: self.stream,
-            group: self.group,
-            consumer: &self.name,
-            min_idle: jobs::LEASE,
-            count,
-            suspects: Some(Suspects { deliveries: jobs::MAX_DELIVERIES, most: suspects }),
-            steady: Some(Steady { answered: *answered, within: jobs::LEASE.saturating_sub(jobs::HEARTBEAT) }),
-        };
-        let found = self.bus.take_over(&wanted).await?;
-        *answered = found.at;
-        for id in &found.lost {
-            tracing::error!(stream = self.stream, %id, "a pending job is gone from the stream: nobody can do it any more");
-        }
-        self.metrics.count_reclaimed(found.deliveries.len(), found.lost.len());
-        Ok(found.deliveries)
-    }
-
-    /// Lets go of jobs that were not begun, each with how often it was delivered, this time included; `false` where the bus
-    /// does not hear it.
-    async fn hand_back(&self, jobs: &[(EntryId, u32)]) -> bool {
-        if jobs.is_empty() {
-            return true;
-        }
-        let before: Vec<_> = jobs.iter().map(|(id, deliveries)| (*id, deliveries.saturating_sub(1))).collect();
-        let handed = timeout(RESIGN_PATIENCE, self.bus.hand_back(self.stream, self.group, &self.name, &before)).await;
-        let handed = matches!(handed, Ok(Ok(())));
-        if !handed {
-            tracing::warn!(jobs = jobs.len(), "jobs that were not begun could not be handed back");
-        }
-        handed
-    }
-
-    /// Leaves the group, and to others what is still pending under this name.
-    async fn resign(&self) {
-        match timeout(RESIGN_PATIENCE, self.bus.resign(self.stream, self.group, &self.name)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(left)) => tracing::info!(stream = self.stream, left, "jobs in hand were left to other workers"),
-            Ok(Err(error)) => tracing::warn!(%error, "cannot leave the group; a peer takes over after a lease"),
-            Err(_) => tracing::warn!("the bus does not answer; a peer takes over after a lease"),
         }
     }
 }

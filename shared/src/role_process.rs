@@ -111,6 +111,49 @@ pub struct Started {
     pub shutdown: CancellationToken,
 }
 
+/// A role that can be watched and told to stop, and does not reach its bus yet.
+#[derive(Debug)]
+pub struct Opened {
+    role: &'static str,
+    redis: RedisSettings,
+    health: Health,
+    registry: Registry,
+    /// Cancelled by SIGTERM and SIGINT.
+    pub shutdown: CancellationToken,
+}
+
+impl Opened {
+    /// Connects to Redis, for up to 8 seconds. `None`: told to stop meanwhile.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, or refuses us.
+    pub async fn connect(self) -> Result<Option<Started>, Fault> {
+        let Self { role, redis, health, registry, shutdown } = self;
+        let Some(bus) = shutdown.run_until_cancelled(connect(&redis)).await else { return Ok(None) };
+        let bus = bus?;
+        tracing::info!(role, "connected to Redis");
+        Ok(Some(Started { bus, health, registry, shutdown }))
+    }
+}
+
+async fn connect(redis: &RedisSettings) -> Result<Arc<dyn Bus>, BusError> {
+    let deadline = Instant::now() + REDIS_PATIENCE;
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+    loop {
+        match RedisBus::open(redis).await {
+            Ok(bus) => return Ok(Arc::new(bus)),
+            Err(error) => {
+                let wait = backoff.next_delay();
+                if !error.retryable() || Instant::now() + wait >= deadline {
+                    return Err(error);
+                }
+                tracing::warn!(%error, wait_ms = wait.as_millis(), "trying again");
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
 impl RoleProcess {
     /// Reads `REDIS_URL` and the keys of its TLS, `HEALTH_BIND`, `HEALTH_PORT`, and what is told of the process.
     fn from_env(env: &mut Env, default_health_port: u16) -> Self {
@@ -121,11 +164,19 @@ impl RoleProcess {
         }
     }
 
-    /// Starts to log and to export, opens the health port, listens for signals and connects to Redis, for up to 8 seconds.
+    /// [`RoleProcess::open`], then [`Opened::connect`].
     ///
     /// # Errors
     /// When one of these cannot be done.
-    pub async fn start(&self, role: &'static str, components: &[&'static str]) -> Result<Started, Fault> {
+    pub async fn start(&self, role: &'static str, components: &[&'static str]) -> Result<Option<Started>, Fault> {
+        self.open(role, components).await?.connect().await
+    }
+
+    /// Starts to log and to export, listens for signals and opens the health port.
+    ///
+    /// # Errors
+    /// When one of these cannot be done.
+    pub async fn open(&self, role: &'static str, components: &[&'static str]) -> Result<Opened, Fault> {
         telemetry::start(&self.telemetry, role);
         let system = |doing: String| move |error| Fault::System { doing, error };
         let shutdown = shutdown::on_signal().map_err(system("listen for signals".to_owned()))?;
@@ -136,29 +187,7 @@ impl RoleProcess {
         tracing::info!(role, health = %self.health_addr, "health port open");
         // Serves until the process ends, for the drain is worth watching too.
         tokio::spawn(server.run(CancellationToken::new()));
-        let bus = self.connect(&shutdown).await?;
-        tracing::info!(role, "connected to Redis");
-        Ok(Started { bus, health, registry, shutdown })
-    }
-
-    async fn connect(&self, shutdown: &CancellationToken) -> Result<Arc<dyn Bus>, BusError> {
-        let deadline = Instant::now() + REDIS_PATIENCE;
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
-        loop {
-            match RedisBus::open(&self.redis).await {
-                Ok(bus) => return Ok(Arc::new(bus)),
-                Err(error) => {
-                    let wait = backoff.next_delay();
-                    if !error.retryable() || Instant::now() + wait >= deadline {
-                        return Err(error);
-                    }
-                    tracing::warn!(%error, wait_ms = wait.as_millis(), "trying again");
-                    if shutdown.run_until_cancelled(sleep(wait)).await.is_none() {
-                        return Err(error);
-                    }
-                }
-            }
-        }
+        Ok(Opened { role, redis: self.redis.clone(), health, registry, shutdown })
     }
 
     /// What the argument `health` does: exit code 0 when the role of these keys is ready, else 1.

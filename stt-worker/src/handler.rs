@@ -54,7 +54,10 @@ impl JobHandler for SpeechHandler {
             let pcm = step("read_audio", self.audio.read(&job)).await?;
             step("inference", self.ears.hear(&job, pcm)).await?
         };
-        let outcome = self.finish(delivery, of_caption(&job, self.answer(&job, heard))?).await?;
+        let effects = of_caption(&job, self.answer(&job, heard))?;
+        let finished = step("publish", self.bus.finish(delivery, effects.clone())).await;
+        let finished = finished.map_err(|error| JobError::unsent(error, effects))?;
+        let outcome = self.outcome(delivery, finished).await?;
         if job.kind == JobKind::Final {
             self.audio.forget(job.session, job.utterance);
         }
@@ -70,7 +73,8 @@ impl JobHandler for SpeechHandler {
             // Not a job, so there is nobody to tell but the operator.
             Err(_) => Effects { publish: vec![DeadLetter::publish(delivery, reason, None)?], ..Effects::default() },
         };
-        self.finish(delivery, effects).await
+        let finished = step("publish", self.bus.finish(delivery, effects)).await?;
+        self.outcome(delivery, finished).await
     }
 }
 
@@ -128,8 +132,8 @@ impl SpeechHandler {
         }
     }
 
-    async fn finish(&self, delivery: &Delivery, effects: Effects) -> Result<Outcome, JobError> {
-        match step("publish", self.bus.finish(delivery, effects)).await? {
+    async fn outcome(&self, delivery: &Delivery, finished: Finished) -> Result<Outcome, JobError> {
+        match finished {
             Finished::Done => Ok(Outcome::Done),
             Finished::LeaseLost => Ok(Outcome::LeaseLost),
             Finished::GuardFailed => self.supersede(delivery).await,

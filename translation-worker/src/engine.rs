@@ -41,22 +41,29 @@ pub async fn load(config: &TranslationConfig, metrics: &ModelMetrics) -> Result<
         ModelHandle::spawn(name, move || TranslationModel::load(&dir, &engine, options), limits, observer)
     };
     let (device, compute) = (config.engine.device.to_string(), config.engine.compute.to_string());
-    let loading = config.models.iter().map(|(pair, dir)| (pair, dir, start(&format!("mt-{pair}"), dir)));
-    let loading: Vec<_> = loading.collect();
-    let any = config.any.as_ref().map(|dir| (dir, start("mt-any", dir)));
-    let mut translators: Vec<(_, Arc<dyn Translator>)> = Vec::new();
+    let pairs = config.models.iter().map(|(pair, dir)| (Some(pair), dir, start(&format!("mt-{pair}"), dir)));
+    let any = config.any.iter().map(|dir| (None, dir, start("mt-any", dir)));
+    let loading: Vec<_> = pairs.chain(any).collect();
+    // None is still loading when another one's fault is told: the next attempt has the memory to itself.
+    let mut loaded = Vec::new();
     for (pair, dir, (model, ready)) in loading {
-        ready.await.map_err(|_| ModelError::Stopped)??;
+        loaded.push((pair, dir, model, ready.await.map_err(|_| ModelError::Stopped).flatten()));
+    }
+    let (mut translators, mut any) = (Vec::new(), None);
+    for (pair, dir, model, outcome) in loaded {
+        outcome?;
         metrics.loaded(dir, &device, &compute);
-        tracing::info!(%pair, device = %config.engine.device, compute = %config.engine.compute, "translation model ready");
-        translators.push((pair.clone(), Arc::new(Engine(model))));
+        let translator: Arc<dyn Translator> = Arc::new(Engine(model));
+        if let Some(pair) = pair {
+            tracing::info!(%pair, device, compute, "translation model ready");
+            translators.push((pair.clone(), translator));
+        } else {
+            tracing::info!(device, compute, "model of many languages ready");
+            any = Some(translator);
+        }
     }
     let routes: Routes = translators.into_iter().collect();
-    let Some((dir, (model, ready))) = any else { return Ok(routes) };
-    ready.await.map_err(|_| ModelError::Stopped)??;
-    metrics.loaded(dir, &device, &compute);
-    tracing::info!(device = %config.engine.device, compute = %config.engine.compute, "model of many languages ready");
-    Ok(routes.with_any(Some(Arc::new(Engine(model)))))
+    Ok(routes.with_any(any))
 }
 
 /// Whether what `load` said may be otherwise a little later.

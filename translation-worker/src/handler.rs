@@ -78,7 +78,9 @@ impl JobHandler for TranslationHandler {
                 return self.supersede(delivery).await;
             }
             let translated = step("inference", self.translate(&job, &state.unwrap_or_default(), &route)).await?;
-            match step("publish", self.bus.finish(delivery, of_translation(&job, translated, read)?)).await? {
+            let effects = of_translation(&job, translated, read)?;
+            let finished = step("publish", self.bus.finish(delivery, effects.clone())).await;
+            match finished.map_err(|error| JobError::unsent(error, effects))? {
                 Finished::Done => return Ok(Outcome::Done),
                 Finished::LeaseLost => return Ok(Outcome::LeaseLost),
                 Finished::GuardFailed => (),

@@ -16,10 +16,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(process: RoleProcess, mut env: Env) -> Result<(), Fault> {
-    until_mounted(&env).await;
+    env.check()?;
+    let opened = process.open("translation-worker", &[MODEL, shared::consumer::BUS]).await?;
+    if opened.shutdown.run_until_cancelled(until_mounted(&env)).await.is_none() {
+        return Ok(());
+    }
     let config = TranslationConfig::from_env(&mut env);
     env.finish()?;
-    let started = process.start("translation-worker", &[MODEL, shared::consumer::BUS]).await?;
+    let Some(started) = opened.connect().await? else { return Ok(()) };
     let metrics = ModelMetrics::register(&started.registry, Work::Translation)?;
     let load = async || engine::load(&config, &metrics).await;
     let Some(routes) = load_model(&started.shutdown, load, may_pass).await? else { return Ok(()) };

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::BUS;
-use crate::{bus::BusError, health::Health};
+use crate::health::Health;
 
 /// Those who waited for the bus come back spread over this time.
 const SPREAD: Duration = Duration::from_millis(250);
@@ -24,14 +24,14 @@ pub(super) struct Contact {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// It answers; `Some`: since then, for it had been away.
-    Good(Option<Instant>),
+    /// It answers since then, when it had been away, or nobody here knew.
+    Good(Instant),
     Cut,
 }
 
 impl Contact {
     pub(super) fn new(health: Health) -> Self {
-        Self { health, line: watch::Sender::new(Line::Good(None)) }
+        Self { health, line: watch::Sender::new(Line::Good(Instant::now())) }
     }
 
     /// The bus answered.
@@ -40,29 +40,21 @@ impl Contact {
         self.line.send_if_modified(|line| {
             let restored = *line == Line::Cut;
             if restored {
-                *line = Line::Good(Some(Instant::now()));
+                *line = Line::Good(Instant::now());
             }
             restored
         });
     }
 
-    /// The bus did not answer.
-    pub(super) fn lost(&self, error: &BusError) {
-        if error.retryable() {
-            self.cut();
-        }
-        self.health.set(BUS, false);
-    }
-
-    /// As [`Contact::lost`], told by who has seen the error of a handler only.
-    pub(super) fn cut(&self) {
+    /// The bus did not answer, or refused us.
+    pub(super) fn lost(&self) {
         self.health.set(BUS, false);
         self.line.send_replace(Line::Cut);
     }
 
     /// An answer took so long that leases may have run out meanwhile, without anybody being to blame.
     pub(super) fn shaken(&self) {
-        self.line.send_replace(Line::Good(Some(Instant::now())));
+        self.line.send_replace(Line::Good(Instant::now()));
     }
 
     /// Waits until the bus answers again.
@@ -72,10 +64,10 @@ impl Contact {
         sleep(SPREAD.mul_f64(rand::random())).await;
     }
 
-    /// Whether the bus has answered all through the last `time`.
+    /// Whether the bus has answered us all through the last `time`: not before we are that old.
     pub(super) fn steady_for(&self, time: Duration) -> bool {
         match *self.line.borrow() {
-            Line::Good(since) => since.is_none_or(|since| since.elapsed() >= time),
+            Line::Good(since) => since.elapsed() >= time,
             Line::Cut => false,
         }
     }
@@ -95,8 +87,10 @@ mod tests {
         let health = Health::new("test", &[BUS], Registry::new());
         let contact = Contact::new(health.clone());
         contact.heard();
-        assert!(health.ready() && contact.steady_for(LEASE), "it never was away");
-        contact.lost(&BusError::OutOfMemory);
+        assert!(health.ready() && !contact.steady_for(LEASE), "it may have been away before we came");
+        advance(LEASE).await;
+        assert!(contact.steady_for(LEASE));
+        contact.lost();
         assert!(!health.ready() && !contact.steady_for(Duration::ZERO));
         assert!(timeout(LEASE, contact.restored()).await.is_err(), "it waits as long as the bus is away");
         contact.heard();

@@ -6,15 +6,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore},
+    time::{Instant, timeout},
+};
 use tokio_util::task::TaskTracker;
 
-use super::{Consumer, ConsumerMetrics, Contact, JobError, JobHandler, Outcome, seconds_since};
+use super::{
+    Consumer, ConsumerMetrics, Contact, JobError, JobHandler, Outcome, leases::RESIGN_PATIENCE, seconds_since,
+};
 use crate::{
-    bus::{Delivery, EntryId},
+    bus::{Delivery, Effects, EntryId, Finished},
     jobs::MAX_DELIVERIES,
     shutdown::CancellationToken,
-    telemetry::job::in_hand,
+    telemetry::job::{in_hand, step},
 };
 
 /// What became of a job that was handed back.
@@ -37,6 +42,8 @@ pub(super) struct Floor<H> {
     handler: Arc<H>,
     /// The jobs in hand, and how often each was delivered.
     held: Mutex<HashMap<EntryId, u32>>,
+    /// Held while leases are renewed, and while jobs are handed back: none is renewed after that.
+    pub(super) leases: AsyncMutex<()>,
     /// When a job last ended, or the first came into an empty hand.
     moved: Mutex<Instant>,
 }
@@ -76,6 +83,7 @@ impl<H: JobHandler> Floor<H> {
             jobs: TaskTracker::new(),
             let_go: CancellationToken::new(),
             held: Mutex::default(),
+            leases: AsyncMutex::default(),
             moved: Mutex::new(Instant::now()),
             contact: Contact::new(consumer.health.clone()),
             consumer,
@@ -119,7 +127,7 @@ impl<H: JobHandler> Floor<H> {
                 let rest = [(held, job)].into_iter().chain(waiting);
                 // No longer held, or the next heartbeat would renew what is handed back.
                 let rest: Vec<_> = rest.map(|(_, job)| (job.id, job.deliveries)).collect();
-                self.consumer.hand_back(&rest).await;
+                self.hand_back(&rest).await;
                 return;
             };
             let floor = Arc::clone(self);
@@ -134,9 +142,20 @@ impl<H: JobHandler> Floor<H> {
                 floor.let_go.run_until_cancelled(in_hand(bus.as_ref(), name, &job, work)).await;
                 drop((slot, held));
                 if handed_back {
-                    floor.consumer.hand_back(&[(job.id, job.deliveries)]).await;
+                    floor.hand_back(&[(job.id, job.deliveries)]).await;
                 }
             });
+        }
+    }
+
+    /// Lets go of jobs that are no longer held, each with how often it was delivered, this time included.
+    async fn hand_back(&self, jobs: &[(EntryId, u32)]) {
+        let hand_back = async {
+            let _none_is_renewed = self.leases.lock().await;
+            self.consumer.hand_back(jobs).await
+        };
+        if !matches!(timeout(RESIGN_PATIENCE, hand_back).await, Ok(Ok(()))) {
+            tracing::warn!(jobs = jobs.len(), "jobs that were not begun could not be handed back");
         }
     }
 
@@ -187,22 +206,34 @@ impl<H: JobHandler> Floor<H> {
         label
     }
 
-    /// Tries the job again as long as the bus is to blame.
+    /// Tries the job again as long as the bus is to blame; where the work is done, only to tell the bus of it.
     async fn until_heard(&self, job: &Delivery) -> Result<&'static str, JobError> {
+        let mut unsent = None;
         for _ in 1..TIMES_AWAY {
-            match self.attempt(job).await {
-                Err(JobError::Away(reason)) => {
-                    tracing::warn!(stream = %job.stream, id = %job.id, reason, "a job waits until the bus answers again");
-                    self.contact.cut();
-                    self.contact.restored().await;
+            let reason = match self.attempt(job, unsent.take()).await {
+                Err(JobError::Away(reason)) => reason,
+                Err(JobError::Unsent { reason, effects }) => {
+                    unsent = Some(*effects);
+                    reason
                 }
                 outcome => return outcome,
-            }
+            };
+            tracing::warn!(stream = %job.stream, id = %job.id, reason, "a job waits until the bus answers again");
+            self.contact.lost();
+            self.contact.restored().await;
         }
-        self.attempt(job).await
+        self.attempt(job, unsent).await
     }
 
-    async fn attempt(&self, job: &Delivery) -> Result<&'static str, JobError> {
+    async fn attempt(&self, job: &Delivery, unsent: Option<Effects>) -> Result<&'static str, JobError> {
+        if let Some(effects) = unsent {
+            match step("publish", self.consumer.bus.finish(job, effects.clone())).await {
+                Ok(Finished::Done) => return Ok(label(Outcome::Done)),
+                Ok(Finished::LeaseLost) => return Ok(label(Outcome::LeaseLost)),
+                Ok(Finished::GuardFailed) => {} // What it was worked out from has changed meanwhile.
+                Err(error) => return Err(JobError::unsent(error, effects)),
+            }
+        }
         if job.deliveries > MAX_DELIVERIES {
             let reason = format!("delivered {} times and never finished", job.deliveries);
             return self.give_up(job, &reason).await;

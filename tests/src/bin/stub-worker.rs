@@ -53,7 +53,7 @@ async fn main() -> ExitCode {
 async fn speech(process: RoleProcess, mut env: Env, stub: Stub) -> Result<(), Fault> {
     let config = SttConfig::from_env(&mut env);
     env.finish()?;
-    let started = process.start("stt-worker", &[MODEL, shared::consumer::BUS]).await?;
+    let Some(started) = process.start("stt-worker", &[MODEL, shared::consumer::BUS]).await? else { return Ok(()) };
     started.health.set(MODEL, true);
     let worker = SttWorker::new(&config, started.bus, stub.transcriber(), started.health, &started.registry)?;
     worker.run(started.shutdown).await
@@ -62,7 +62,9 @@ async fn speech(process: RoleProcess, mut env: Env, stub: Stub) -> Result<(), Fa
 async fn translation(process: RoleProcess, mut env: Env, stub: Stub) -> Result<(), Fault> {
     let config = TranslationConfig::from_env(&mut env);
     env.finish()?;
-    let started = process.start("translation-worker", &[MODEL, shared::consumer::BUS]).await?;
+    let Some(started) = process.start("translation-worker", &[MODEL, shared::consumer::BUS]).await? else {
+        return Ok(());
+    };
     started.health.set(MODEL, true);
     let worker = TranslationWorker::new(&config, started.bus, stub.routes(), started.health, &started.registry)?;
     worker.run(started.shutdown).await
