@@ -191,6 +191,12 @@ struct Session {
     last_settings: Instant,
     last_sign: Instant,
     last_audio: Instant,
+    /// When it was last seen that not all was read of what the client had sent, or that it began.
+    last_behind: Instant,
+    /// Since when nothing is read from the client.
+    unread_since: Option<Instant>,
+    /// Whether missed events could not be read the last time.
+    replay_fails: bool,
     last_ping: Instant,
     /// When the client was last told that captions are behind; `None` while they are not.
     last_lag: Option<Instant>,

@@ -16,7 +16,11 @@ use shared::{
     telemetry::Span,
     wire::{AudioFormat, Event, MAX_MESSAGE_BYTES},
 };
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use self::held::Held;
 
@@ -27,6 +31,8 @@ const SLOW_READER: Duration = Duration::from_secs(10);
 /// After the last word to a client, what it still sends is read and thrown away for so long: closing a socket with
 /// unread data in it would reset the connection, and what we said last might never be seen.
 const LINGER: Duration = Duration::from_secs(2);
+/// What is under way for a client that has gone is given up after so long: a bus that answers is done long before.
+const ABANDONED: Duration = Duration::from_secs(5);
 /// How long a closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -47,9 +53,9 @@ pub enum Inbound {
     Gone,
 }
 
-/// The client does not read.
+/// The client does not read, or went away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client reads nothing")]
+#[error("the client is not there")]
 pub struct Gone;
 
 /// Splits a socket into its two directions. Messages that a client is too slow for are counted in `dropped`, bytes of it
@@ -101,15 +107,25 @@ impl Inbox {
         self.held.has_room()
     }
 
+    /// Whether frames wait here, so that what the client sends now is not the next to be looked at.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Lets `work` come to its end. What the client sends meanwhile is read and held, as far as there is room: so it is
     /// answered when it pings, and its audio is safe from what befalls its own buffers.
-    pub async fn hold_during<T>(&mut self, work: impl Future<Output = T>) -> T {
+    ///
+    /// # Errors
+    /// [`Gone`] when the client went away and `work` goes on nevertheless.
+    pub async fn hold_during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Gone> {
         let mut work = pin!(work);
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return done,
+                done = &mut work => return Ok(done),
                 (frame, at) = self.read(), if self.held.has_room() => self.held.push(frame, at),
+                () = sleep(ABANDONED), if self.held.is_abandoned() => return Err(Gone),
             }
         }
     }

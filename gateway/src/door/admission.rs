@@ -78,6 +78,8 @@ impl Admission {
     /// Looks at the queues once; whether the bus answered. While it is away the last look counts for nothing: nobody can
     /// tell.
     pub async fn sample(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics) -> bool {
+        // Memory first: a bus that is too slow to tell the depths must not keep audio coming.
+        self.weigh(bus, metrics).await;
         let mut depths = [Depth::default(); 2];
         let mut answered = true;
         for (depth, queue) in depths.iter_mut().zip(QUEUES) {
@@ -87,13 +89,14 @@ impl Admission {
             *depth = found.unwrap_or_default();
         }
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = depths;
-        self.weigh(bus, metrics).await;
         answered
     }
 
     /// Looks at the memory of the bus. While nobody can tell, what was last seen stands.
     async fn weigh(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics) {
-        let Ok(Ok(usage)) = timeout(BUS_PATIENCE, bus.usage()).await else { return metrics.set_memory(None, false) };
+        let Ok(Ok(usage)) = timeout(BUS_PATIENCE, bus.usage()).await else {
+            return metrics.set_memory(None, self.pressure.pauses());
+        };
         let share = usage.and_then(|usage| usage.share());
         self.pressure.note(share);
         metrics.set_memory(share, self.pressure.pauses());

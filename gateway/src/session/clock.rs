@@ -12,7 +12,7 @@ use super::{MAX_OWED, Session, end::End};
 use crate::{dispatch::millis, socket::Outbox};
 
 /// Cloudflare closes silent connections after about 100 s; a ping every 20 s keeps them.
-const PING_EVERY: Duration = Duration::from_secs(20);
+pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
 /// A client that gave no sign of life for so long is gone: two pings and a reserve, and noticed before 45 s are over.
 const DEAD_AFTER: Duration = Duration::from_secs(43);
 /// Decodes older than this, and captions less frequent, are worth telling the client.
@@ -42,8 +42,8 @@ impl Session {
         self.dispatch.expire(now, &mut messages);
         messages.into_iter().for_each(|message| self.say(message));
         if self.dispatch.owed() >= MAX_OWED {
-            // Nothing is read from the client, so its signs of life cannot be seen.
-            (self.last_sign, self.last_audio) = (now, now);
+            // Nothing is read from the client, so its signs of life cannot be seen, nor a new token.
+            (self.last_sign, self.last_audio, self.last_behind) = (now, now, now);
         }
         if now.duration_since(self.last_sign) > DEAD_AFTER {
             return Err(End::Gone);
@@ -118,7 +118,8 @@ impl Session {
     fn look_at_token(&mut self) -> Result<(), End> {
         let who = self.guest.who();
         let Some(remaining) = who.remaining() else { return Ok(()) };
-        if remaining.is_zero() && who.expired_for() > TOKEN_GRACE {
+        // A new one may wait among what has not been read yet.
+        if remaining.is_zero() && who.expired_for() > TOKEN_GRACE && self.last_behind.elapsed() > TOKEN_GRACE {
             let message = "the token has expired; get a new one and connect again".to_owned();
             return Err(End::Error(ErrorCode::AuthError, message));
         }

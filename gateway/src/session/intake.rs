@@ -18,13 +18,14 @@ use crate::{dispatch::CommittedEnd, socket::Inbound};
 impl Session {
     /// Takes in a frame that came `at` that moment.
     pub(super) async fn take_frame(&mut self, frame: Inbound, at: Instant) -> Result<(), End> {
-        self.last_sign = at;
+        // It may have been held, and others came since.
+        self.last_sign = self.last_sign.max(at);
         self.traces.frame();
         match frame {
             // The last part of a millisecond, which no `audio_ms` can tell.
             Inbound::Audio(_) if self.stopping && self.resumed => Ok(()),
             Inbound::Audio(_) if self.stopping => Err(bad_order("audio came after `stop`")),
-            Inbound::Audio(bytes) => self.take_audio(&bytes).await,
+            Inbound::Audio(bytes) => self.take_audio(&bytes, at).await,
             Inbound::Text(text) => match parse(&text)? {
                 ClientMessage::Start(_) => Err(bad_order("a second `start` came; open a new connection for it")),
                 ClientMessage::Update { source, targets, glossary } => {
@@ -51,12 +52,12 @@ impl Session {
         }
     }
 
-    async fn take_audio(&mut self, bytes: &[u8]) -> Result<(), End> {
-        self.last_audio = self.last_sign;
+    async fn take_audio(&mut self, bytes: &[u8], at: Instant) -> Result<(), End> {
+        self.last_audio = self.last_audio.max(at);
         let before = self.audio.received_ms();
         let steps = self.audio.push(bytes).map_err(|e| End::Error(ErrorCode::InvalidAudio, e))?;
         let heard_ms = self.audio.received_ms() - before;
-        self.arrivals.came(self.audio.received_ms(), self.last_audio);
+        self.arrivals.came(self.audio.received_ms(), at);
         self.context.metrics.audio_ms.inc_by(heard_ms);
         self.guest.heard(heard_ms);
         self.walk(steps).await

@@ -15,6 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
     MAX_OWED, Session,
+    clock::PING_EVERY,
     end::{End, replaced},
 };
 use crate::{
@@ -29,6 +30,8 @@ const TICK: Duration = Duration::from_millis(200);
 const HOLD_AFTER: Duration = Duration::from_millis(250);
 /// How long a draining server waits for the finals it owes, and for a bus that is away.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// A client that cannot show that it lives, because nothing is read from it, is taken to live for so long.
+const UNREAD: Duration = Duration::from_secs(120);
 
 /// What a session turns to next.
 enum Happening {
@@ -41,9 +44,11 @@ enum Happening {
 }
 
 /// Lets a step of a session come to its end. One that takes long does not keep its client waiting: what that sends is read
-/// and held. One that is still under way some seconds after the server began to stop is broken off.
+/// and held, and pings tell it that somebody is there. One that is still under way some seconds after the server began to
+/// stop, or the client went away, is broken off.
 async fn attend<T>(
     frames: &mut socket::Inbox,
+    outbox: &Outbox,
     shutdown: &CancellationToken,
     step: impl Future<Output = Result<T, End>>,
 ) -> Result<T, End> {
@@ -57,10 +62,20 @@ async fn attend<T>(
         shutdown.cancelled().await;
         sleep(DRAIN_PATIENCE).await;
     };
+    let pings = async {
+        let mut due = interval(PING_EVERY);
+        loop {
+            due.tick().await;
+            if let Err(gone) = outbox.ping().await {
+                return gone;
+            }
+        }
+    };
     tokio::select! {
         biased;
-        done = frames.hold_during(step) => done,
+        done = frames.hold_during(step) => done?,
         () = overdue => Err(End::Ended(EndReason::Draining)),
+        gone = pings => Err(gone.into()),
     }
 }
 
@@ -97,10 +112,10 @@ impl Session {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            attend(frames, shutdown, self.turn(outbox)).await?;
+            attend(frames, outbox, shutdown, self.turn(outbox)).await?;
             if self.stopping && self.dispatch.idle() {
                 self.say(self.ended(EndReason::Stopped));
-                attend(frames, shutdown, self.turn(outbox)).await?;
+                attend(frames, outbox, shutdown, self.turn(outbox)).await?;
                 return Ok(EndReason::Stopped);
             }
             match self.next(frames, &mut tick, shutdown).await {
@@ -108,13 +123,20 @@ impl Session {
                 Happening::Expelled(Expelled { code, message }) => return Err(End::Error(code, message)),
                 Happening::Mail(mail) => {
                     let mail = mail.ok_or_else(replaced)?;
-                    attend(frames, shutdown, self.take_mail(mail)).await?;
+                    attend(frames, outbox, shutdown, self.take_mail(mail)).await?;
                 }
                 Happening::Tick => {
-                    self.notice(frames);
-                    attend(frames, shutdown, self.look_at_clocks(outbox)).await?;
+                    let pause_begins = self.notice(frames);
+                    let step = async {
+                        if pause_begins && !self.stopping {
+                            // What is open would neither be answered nor leave the bus as long as its audio waits.
+                            self.finalize().await?;
+                        }
+                        self.look_at_clocks(outbox).await
+                    };
+                    attend(frames, outbox, shutdown, step).await?;
                 }
-                Happening::Frame(frame, at) => attend(frames, shutdown, self.take_frame(frame, at)).await?,
+                Happening::Frame(frame, at) => attend(frames, outbox, shutdown, self.take_frame(frame, at)).await?,
             }
         }
     }
@@ -144,22 +166,37 @@ impl Session {
     }
 
     /// Notices what has changed around the session since the last tick: signs of life in frames that are held, and
-    /// whether its audio has to wait because the bus is nearly full.
-    fn notice(&mut self, frames: &socket::Inbox) {
+    /// whether its audio has to wait because the bus is nearly full; whether that begins now.
+    fn notice(&mut self, frames: &socket::Inbox) -> bool {
         let now = Instant::now();
         self.last_sign = self.last_sign.max(frames.last_sign());
-        let paused = self.context.pressure.pauses();
-        if paused != self.paused {
+        let (paused, was_paused) = (self.context.pressure.pauses(), self.paused);
+        if paused != was_paused {
             self.paused = paused;
             self.say(if paused { waits() } else { self.goes_on() });
+        }
+        if was_paused && !paused {
+            // All sessions go on at once, and what they hold must not fill the bus at once.
+            self.guest.grant(0);
+            self.unread_since = None;
         }
         if paused {
             // It may send as much as it likes: nobody reads it.
             self.last_audio = now;
-            if !frames.has_room() {
+        }
+        let behind = frames.is_behind();
+        if paused || behind {
+            self.last_behind = now;
+        }
+        let unread = if paused { !frames.has_room() } else { behind };
+        if unread {
+            if now.duration_since(*self.unread_since.get_or_insert(now)) < UNREAD {
                 self.last_sign = now;
             }
+        } else {
+            self.unread_since = None;
         }
+        paused && !was_paused
     }
 
     /// Audio that waited is read again.

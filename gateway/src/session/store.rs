@@ -17,7 +17,7 @@ use super::{
     audio::Step,
     end::{End, replaced, unavailable},
 };
-use crate::dispatch::Closed;
+use crate::dispatch::{Closed, millis};
 
 /// How long the bus may be away before a session with something to store is given up. Longer than a failover (5 s), a
 /// restart, or what is held of the client (10 s; it holds the rest itself): all gateways have the same bus, so who is sent
@@ -34,21 +34,37 @@ pub(super) struct Patience {
     session: SessionId,
     begun: Instant,
     backoff: Backoff,
+    waited: bool,
 }
 
 impl Patience {
     pub(super) fn new(session: SessionId) -> Self {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        Self { session, begun: Instant::now(), backoff }
+        Self { session, begun: Instant::now(), backoff, waited: false }
     }
 
     pub(super) async fn wait(&mut self, error: BusError) -> Result<(), End> {
         if !error.retryable() || self.begun.elapsed() >= BUS_PATIENCE {
             return Err(unavailable(&error));
         }
-        tracing::warn!(session = %self.session, %error, "the bus does not answer; trying again");
+        // Each session says it once: a thousand of them would fill the disk that Redis writes to.
+        if self.waited {
+            tracing::debug!(session = %self.session, %error, "the bus still does not answer");
+        } else {
+            tracing::warn!(session = %self.session, %error, "the bus does not answer; trying again");
+        }
+        self.waited = true;
         sleep(self.backoff.next_delay()).await;
         Ok(())
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if self.waited {
+            let waited_ms = millis(self.begun.elapsed());
+            tracing::info!(session = %self.session, waited_ms, "the session waits for the bus no longer");
+        }
     }
 }
 
@@ -102,6 +118,7 @@ impl Session {
         loop {
             match self.context.bus.range(&stream, self.seen, last, REPLAY).await {
                 Ok(entries) => {
+                    self.replay_fails = false;
                     let more = entries.len() == REPLAY;
                     for entry in entries {
                         self.take_answer(entry).await?;
@@ -111,7 +128,9 @@ impl Session {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(session = %self.id, %error, "missed events cannot be read; trying again");
+                    if !std::mem::replace(&mut self.replay_fails, true) {
+                        tracing::warn!(session = %self.id, %error, "missed events cannot be read; trying again");
+                    }
                     self.inbox.missed();
                     return Ok(());
                 }
