@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use prometheus::{Registry, TextEncoder};
 use shared::{
-    bus::{Bus, Delivery, Depth, Effects, Finished, MemoryBus, Produce, Publish},
+    bus::{Bus, BusError, Delivery, Depth, Effects, Finished, MemoryBus, Produce, Publish},
     consumer::{BUS, Consumer, ConsumerMetrics, DeadLetter, JobError, JobHandler, Outcome, STALL, Stalled},
     health::Health,
     jobs::{self, DEAD_LETTERS, LEASE, MAX_DELIVERIES, SESSION_TTL},
@@ -101,6 +101,13 @@ impl JobHandler for Handler {
             b"kill" => {
                 self.killed.notify_one();
                 std::future::pending().await
+            }
+            b"unsent" => {
+                let publish =
+                    vec![Publish { stream: "done".to_owned(), payload: job.payload.clone(), ttl: SESSION_TTL }];
+                let error =
+                    BusError::Url { url: "redis://here".to_owned(), reason: "a user that is refused".to_owned() };
+                Err(JobError::unsent(error, Effects { publish, ..Effects::default() }))
             }
             b"fail" => Err(JobError::Retry("as asked".to_owned())),
             b"fail for good" => Err(JobError::Hopeless("as asked".to_owned())),
@@ -238,6 +245,17 @@ async fn a_hopeless_job_is_given_up_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_bus_refused_to_hear_is_told_again_and_the_work_is_not_done_again() {
+    let bus = MemoryBus::new();
+    let handler = Handler::new(&bus);
+    produce(&bus, "unsent").await;
+    let _worker = start(&bus, &handler, "a", 4, DRAIN);
+    assert_eq!(until_done(&bus, 1).await, ["unsent"]);
+    assert_eq!(handler.attempts("unsent"), 1);
+    assert_eq!(bus.depth(STREAM, GROUP).await.unwrap(), Depth::default());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_that_panics_costs_one_delivery_and_no_slot() {
     let bus = MemoryBus::new();
     let handler = Handler::new(&bus);
@@ -273,6 +291,9 @@ async fn a_stopping_worker_finishes_what_it_has_and_takes_no_more() {
     assert_eq!(bus.depth(STREAM, GROUP).await.unwrap().lag, 1);
 }
 
+/// From then on a worker that was started looks for the jobs of others: not before a lease, for who is silent then may have
+/// had no bus to be heard on; and the first look only learns the time.
+const SETTLED: Duration = LEASE.saturating_add(Duration::from_millis(1500));
 /// Less than a lease, more than the time between two looks for the jobs of silent workers.
 const AT_ONCE: Duration = Duration::from_millis(1500);
 
@@ -284,7 +305,7 @@ async fn what_is_not_done_by_the_drain_deadline_is_taken_by_a_peer_at_once() {
     let worker = start(&bus, &handler, "a", 4, Duration::from_secs(1));
     sleep(LEASE).await;
     let _peer = start(&bus, &peers, "b", 4, DRAIN);
-    sleep(LEASE).await;
+    sleep(SETTLED).await;
     worker.stop.cancel();
     timeout(Duration::from_secs(5), worker.task).await.unwrap().unwrap().unwrap();
     assert_eq!(bus.depth(STREAM, GROUP).await.unwrap().pending, 1);
@@ -308,6 +329,7 @@ async fn what_a_stopping_worker_has_not_begun_is_taken_by_a_peer_at_once_and_doe
     let members = bus.members(STREAM, GROUP).await.unwrap();
     assert_eq!(members.iter().map(|member| member.pending).collect::<Vec<_>>(), [2, 0], "{members:?}");
     let _peer = start(&bus, &peers, "b", 1, DRAIN);
+    sleep(SETTLED).await;
     worker.stop.cancel();
     sleep(AT_ONCE).await;
     assert_eq!(peers.attempts("waits"), 1);
