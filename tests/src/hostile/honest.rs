@@ -1,6 +1,7 @@
 //! Honest clients among hostile ones: what they got, and how long they waited for it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -34,6 +35,22 @@ impl Told {
         let count = |of: fn(&ServerMessage) -> bool| self.events.iter().filter(|event| of(&event.message)).count();
         let opened = count(|message| matches!(message, ServerMessage::SpeechStarted { .. }));
         (opened, count(|message| matches!(message, ServerMessage::Caption(caption) if caption.is_final)))
+    }
+
+    /// Utterances that were not opened once and answered once, by a final caption or a gap: how often each was.
+    #[must_use]
+    pub fn miscounted(&self) -> Vec<(u32, [usize; 2])> {
+        let mut counts = BTreeMap::<u32, [usize; 2]>::new();
+        for event in &self.events {
+            let (utterance, column) = match &event.message {
+                ServerMessage::SpeechStarted { utterance, .. } => (utterance, 0),
+                ServerMessage::Caption(caption) if caption.is_final => (&caption.utterance, 1),
+                ServerMessage::Gap { utterance: Some(utterance), target: None, .. } => (utterance, 1),
+                _ => continue,
+            };
+            counts.entry(utterance.0).or_default()[column] += 1;
+        }
+        counts.into_iter().filter(|(_, counts)| *counts != [1, 1]).collect()
     }
 
     /// Texts of the final captions.

@@ -57,12 +57,12 @@ async fn workers_that_were_away_catch_up_and_newcomers_wait() {
     sleep((AWAY).saturating_sub(away.elapsed())).await;
     stack.stt[0].signal("CONT");
     let back = std::time::Instant::now();
-    let (mut late, mut owed, mut gaps) = (Vec::new(), 0, 0);
+    let (mut late, mut miscounted, mut gaps) = (Vec::new(), Vec::new(), 0);
     for session in sessions {
         let told = session.await.unwrap();
         let (opened, finals) = told.utterances();
         assert!(!told.broken && opened > 2, "{opened} utterances, {finals} finals, {:#?}", told.events.last());
-        owed += opened.abs_diff(finals + told.gaps());
+        miscounted.extend(told.miscounted());
         gaps += told.gaps();
         late.extend(caught_up(&told, back));
     }
@@ -71,6 +71,6 @@ async fn workers_that_were_away_catch_up_and_newcomers_wait() {
     figure("overload_catch_up_seconds", slowest);
     figure("overload_gaps", gaps as f64);
     assert!(late.len() >= SESSIONS, "only {} finals were owed when the worker came back", late.len());
-    assert_eq!(owed, 0, "every utterance has a final, or a gap that is seen");
+    assert!(miscounted.is_empty(), "every utterance has one final, or one gap that is seen: {miscounted:?}");
     assert!(slowest < 60.0, "{slowest} s");
 }
