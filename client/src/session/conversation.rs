@@ -16,7 +16,8 @@ use crate::{ClientError, handshake::Socket, kept::Item};
 
 /// How long the gateway may take to answer `start`.
 const START_PATIENCE: Duration = Duration::from_secs(15);
-/// The gateway pings every 20 s; one that gave no sign of life for so long is gone.
+/// The gateway pings every 20 s, also while it reads nothing; one that gave no sign of life for so long is gone. Nothing else
+/// ends a socket that only takes no more: what is to be said waits.
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long to listen on, once nothing can be sent any more.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -57,8 +58,13 @@ impl Task {
         let (renewed, mut renewals) = mpsc::channel::<Result<SecretString, ClientError>>(RENEWALS);
         let (mut started, mut mute) = (false, false);
         let mut patience = Instant::now() + START_PATIENCE;
+        // Goes before everything else, but is waited for like it: a gateway that reads nothing for now must still be heard.
+        let mut auth: Option<ClientMessage> = None;
         loop {
-            let unsaid = (started && !mute).then(|| self.kept.next()).flatten().map(message_of);
+            let unsaid = match &auth {
+                Some(auth) if !mute => Some(text_of(auth)),
+                _ => (started && !mute).then(|| self.kept.next()).flatten().map(message_of),
+            };
             let hungry = self.open && unsaid.is_none() && !self.kept.is_full();
             let parting = tokio::select! {
                 frame = frames.next() => match self.hear(frame, &mut started, &renewed).await {
@@ -72,7 +78,9 @@ impl Task {
                 permit = outbox.reserve(), if unsaid.is_some() => match (permit, unsaid) {
                     (Ok(permit), Some(Ok(message))) => {
                         permit.send(message);
-                        self.kept.give();
+                        if auth.take().is_none() {
+                            self.kept.give();
+                        }
                         continue;
                     }
                     (_, Some(Err(error))) => Parting::Fault(error),
@@ -88,8 +96,7 @@ impl Task {
                 }
                 Some(token) = renewals.recv() => match token {
                     Ok(token) => {
-                        // Where it cannot be sent, reading tells why.
-                        send(outbox, &ClientMessage::Auth { token: token.expose_secret().to_owned() }).await.ok();
+                        auth = Some(ClientMessage::Auth { token: token.expose_secret().to_owned() });
                         continue;
                     }
                     Err(error) => Parting::Fault(error),
@@ -208,13 +215,17 @@ impl Task {
 fn message_of(item: &Item) -> Result<Message, ClientError> {
     Ok(match item {
         Item::Audio { pcm, .. } => Message::Binary(pcm.clone()),
-        Item::Said { message, .. } => Message::text(serde_json::to_string(message)?),
+        Item::Said { message, .. } => text_of(message)?,
     })
 }
 
+fn text_of(message: &ClientMessage) -> Result<Message, ClientError> {
+    Ok(Message::text(serde_json::to_string(message)?))
+}
+
 async fn send(outbox: &mpsc::Sender<Message>, message: &ClientMessage) -> Result<(), Parting> {
-    let text = serde_json::to_string(message).map_err(|error| Parting::Fault(error.into()))?;
-    outbox.send(Message::text(text)).await.map_err(|_| Parting::broken("nothing can be sent"))
+    let text = text_of(message).map_err(Parting::Fault)?;
+    outbox.send(text).await.map_err(|_| Parting::broken("nothing can be sent"))
 }
 
 /// Writes until there is nothing more to write, and then closes; an error ends it, and reading tells why.

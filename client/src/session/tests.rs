@@ -262,6 +262,21 @@ async fn a_token_that_ends_is_renewed_in_band_and_one_that_is_refused_at_the_doo
 }
 
 #[tokio::test]
+async fn that_the_gateway_reads_no_audio_for_now_reaches_the_caller() {
+    let gateway = Gateway::bind().await;
+    let (opened, mut peer) = tokio::join!(session(&gateway).open(), gateway.accept());
+    let (_up, mut down) = opened.unwrap();
+    peer.text().await;
+    peer.started(1, false, 0).await;
+    assert_eq!(number(&mut down).await, 1);
+    for (event, said) in [(2, "audio_paused"), (3, "audio_resumed")] {
+        peer.say(json!({"event": event, "type": "warning", "code": said, "message": "m"})).await;
+        let Happening::Event(event) = heard(&mut down).await else { panic!("no event") };
+        assert!(matches!(&event.message, ServerMessage::Warning { code, .. } if code == said));
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_ended_unnoticed_is_renewed_before_anybody_hears_no() {
     let gateway = Gateway::bind().await;
     let tokens = Tokens(std::sync::Mutex::new(VecDeque::from(["ended", "fresh"])));
