@@ -1,6 +1,6 @@
 //! Speech jobs made by hand, as a gateway makes them, and what the workers say to each.
 
-use std::time::Duration;
+use std::{fs, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use shared::{
@@ -125,8 +125,12 @@ impl Speaker {
         while Instant::now() < deadline {
             if let Some(index) = self.holder(workers).await {
                 workers[index].signal("STOP");
-                // What it sent before it stood still arrives; what it still holds then, it holds until it dies.
-                sleep(Duration::from_millis(20)).await;
+                stands_still(workers[index].id()).await;
+                // What it sent before was there when the first of these was asked, and is done when the second is answered;
+                // what it still holds then, it holds until it dies.
+                for _ in 0..2 {
+                    self.bus.ping().await.unwrap();
+                }
                 if self.holds(&workers[index].name).await {
                     workers[index].kill();
                     return Some(index);
@@ -138,5 +142,20 @@ impl Speaker {
             }
         }
         panic!("no worker was ever seen with utterance {number}");
+    }
+}
+
+/// Waits until no thread of a process that was sent SIGSTOP runs any more.
+async fn stands_still(process: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    let runs = |thread: PathBuf| {
+        let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+        // The state follows the name, which is in parentheses and may hold anything.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('T'))
+    };
+    let threads = || fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    while threads().any(|thread| runs(thread.unwrap().path())) {
+        assert!(Instant::now() < deadline, "it was stopped and goes on");
+        sleep(Duration::from_millis(1)).await;
     }
 }

@@ -121,6 +121,7 @@ async fn models_that_are_mounted_late_are_waited_for() {
     let volume = tempfile::tempdir().unwrap();
     let (mut worker, health) = worker(&redis, &volume.path().join("models"));
     let child = worker.spawn().unwrap();
+    assert!(!first_word(health).await, "ready without models");
     sleep(Duration::from_millis(500)).await;
     symlink(repository().join("models"), volume.path().join("models")).unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -131,4 +132,19 @@ async fn models_that_are_mounted_late_are_waited_for() {
     signal(&child, "TERM");
     let (code, said) = ended(child);
     assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_the_wait_for_models_that_are_not_mounted_and_for_a_redis_that_is_away() {
+    let (redis, nothing) = (RedisServer::spawn().await, tempfile::tempdir().unwrap());
+    let (mut unmounted, unmounted_health) = worker(&redis, nothing.path());
+    let (mut without_redis, without_redis_health) = worker(&redis, &repository().join("models"));
+    without_redis.env("REDIS_URL", format!("redis://{}", free_addr()));
+    let children = [unmounted.spawn().unwrap(), without_redis.spawn().unwrap()];
+    assert!(!first_word(unmounted_health).await && !first_word(without_redis_health).await);
+    for child in children {
+        signal(&child, "TERM");
+        let (code, said) = ended(child);
+        assert_eq!(code, Some(0), "{said}");
+    }
 }
