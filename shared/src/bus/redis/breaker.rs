@@ -41,6 +41,16 @@ impl Breaker {
         (self.is_open() && Instant::now() < self.next_try).then(|| self.last.clone()).flatten()
     }
 
+    /// As [`Breaker::refusal`], of who will try if there is none: while it is open nobody else does, until what became of that
+    /// try is known, or a delay has passed without a word of it.
+    pub(super) fn enter(&mut self) -> Option<BusError> {
+        let refusal = self.refusal();
+        if refusal.is_none() && self.is_open() {
+            self.next_try = Instant::now() + MAX_DELAY;
+        }
+        refusal
+    }
+
     /// Why the last try failed.
     pub(super) fn last(&self) -> Option<BusError> {
         self.last.clone()
@@ -87,7 +97,8 @@ mod tests {
         assert!(breaker.is_open());
         for _ in 0..10 {
             tokio::time::advance(MAX_DELAY).await;
-            assert!(breaker.refusal().is_none(), "half open once the delay has passed");
+            assert!(breaker.enter().is_none(), "half open once the delay has passed");
+            assert!(breaker.enter().is_some(), "and only one is let through");
             breaker.failed(failure());
         }
         breaker.answered();

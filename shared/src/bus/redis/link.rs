@@ -177,11 +177,15 @@ impl Link {
 
     /// A connection for blocking reads of one reader, who sees to the response timeout.
     pub(super) async fn own_connection(&self) -> Result<OwnConnection, BusError> {
-        if let Some(refusal) = self.state().breaker.refusal() {
+        if let Some(refusal) = self.state().breaker.enter() {
             return Err(refusal);
         }
         let connected = self.connect(None).await;
-        connected.inspect_err(|error| self.state().breaker.failed(error.clone()))
+        match &connected {
+            Ok(_) => self.state().breaker.answered(),
+            Err(error) => self.state().breaker.failed(error.clone()),
+        }
+        connected
     }
 
     /// Whether that connection still leads to the primary, as far as is known. When the sentinels were not asked for a while
@@ -213,11 +217,11 @@ impl Link {
     /// The connection that all commands share, and its number.
     async fn shared_connection(&self) -> Result<(u64, MultiplexedConnection), BusError> {
         let seen = {
-            let state = self.state();
+            let mut state = self.state();
             if let Some(ready) = state.ready() {
                 return Ok(ready);
             }
-            if let Some(refusal) = state.breaker.refusal() {
+            if let Some(refusal) = state.breaker.enter() {
                 return Err(refusal);
             }
             (state.tries, state.breaker.is_open().then(|| state.breaker.last()).flatten())
