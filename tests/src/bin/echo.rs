@@ -28,7 +28,6 @@ async fn main() -> anyhow::Result<()> {
     axum::serve(listener, Router::new().route("/", any(open))).await.context("it cannot serve")
 }
 
-#[expect(clippy::unused_async, reason = "a handler is async")]
 async fn open(upgrade: WebSocketUpgrade) -> Response {
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER_BYTES)

@@ -68,7 +68,10 @@ pub fn read(samples: impl IntoIterator<Item = i16>) -> Vec<(usize, Mark)> {
     let mut found = Vec::new();
     for (index, sample) in samples.into_iter().enumerate() {
         bits = bits << 1 | u128::from(sample & 1 == 1);
-        if let Some(mark) = Mark::of_bits(bits) {
+        // Of one that is not whole the first bits may be right by chance.
+        if index + 1 >= MARK_SAMPLES
+            && let Some(mark) = Mark::of_bits(bits)
+        {
             found.push((index + 1, mark));
         }
     }

@@ -112,7 +112,7 @@ fn drift_percent(outcome: &Outcome, begun: Instant, length: Duration) -> f64 {
 
 /// Minutes come from `CHAOS_SOAK_MINUTES`, or are 120.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes two hours; cargo xtask prove faults --soak runs it"]
+#[ignore = "takes two hours; cargo xtask prove faults runs it"]
 async fn soak() {
     let minutes: f64 = std::env::var("CHAOS_SOAK_MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(120.0);
     let length = Duration::from_secs_f64(minutes * 60.0);
