@@ -70,6 +70,9 @@ pub(crate) const BACKUP: [Tool; 4] = [
     Tool { program: "pg_dump", packages: &["postgresql-client"] },
     Tool { program: "systemd-analyze", packages: &["systemd"] },
 ];
+/// Sets the clock of one process; cuts networks of their own.
+pub(crate) const CHAOS: [Tool; 2] =
+    [Tool { program: "faketime", packages: &["faketime"] }, Tool { program: "ip", packages: &["iproute2"] }];
 /// Runs what checks infra/: metrics against the code, and the manifests.
 pub(crate) const PYTHON: [Tool; 2] = [
     Tool { program: "python3", packages: &["python3"] },

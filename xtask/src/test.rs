@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::{Context as _, bail};
 
 use crate::{
-    host::{self, BACKUP, CHROMIUM, COMPILER, DESK, DESKTOP, NODE, NPM, POSTGRES, PROMTOOL, PYTHON, REDIS},
+    host::{self, BACKUP, CHAOS, CHROMIUM, COMPILER, DESK, DESKTOP, NODE, NPM, POSTGRES, PROMTOOL, PYTHON, REDIS},
     training::{self, Plan},
     workspace::{Workspace, is_set, run, say},
 };
@@ -59,6 +59,7 @@ pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
         (&[CHROMIUM], "of the page in a browser"),
         (&DESK, "of the desktop client"),
         (&BACKUP, "of backups and units"),
+        (&CHAOS, "of clocks that are set and networks that are cut"),
         (&PYTHON, "of rules, dashboards and manifests"),
         (&[PROMTOOL], "of rules on made-up figures"),
     ] {

@@ -19,12 +19,16 @@ use super::{
     kills::nothing_lost,
 };
 
-/// Debian's package `faketime`.
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// The library of Debian's package `faketime`.
+fn library() -> String {
+    format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
+}
+
 /// What a process must be told so that its wall clock, and no other, is what the file says.
 fn settings(file: &Path) -> Vec<(String, String)> {
+    let library = library();
     let pairs = [
-        ("LD_PRELOAD", LIBRARY),
+        ("LD_PRELOAD", library.as_str()),
         ("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap()),
         ("FAKETIME_NO_CACHE", "1"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
@@ -34,8 +38,8 @@ fn settings(file: &Path) -> Vec<(String, String)> {
 
 /// Whether clocks can be set here; says so where not.
 fn can_be_set() -> bool {
-    let there = Path::new(LIBRARY).is_file();
-    assert!(there || std::env::var_os("CI").is_none(), "{LIBRARY} is not here");
+    let there = Path::new(&library()).is_file();
+    assert!(there || std::env::var_os("CI").is_none(), "{} is not here", library());
     if !there {
         eprintln!("skipped: clocks cannot be set here; install Debian's package `faketime`");
     }
