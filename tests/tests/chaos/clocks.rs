@@ -1,17 +1,9 @@
-//! Clocks that are set while somebody speaks: Redis's, by which entries are named and leases are counted, and everybody else's.
+//! Wall clocks of gateways and workers that are set while somebody speaks. Redis's own, by which entries are named and leases
+//! are counted, cannot be set here: its allocator and what sets clocks do not go together.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use tests::{
-    chaos::town::{Shape, Town},
-    redis_server::RedisServer,
-    stack::free_addr,
-};
+use tests::chaos::town::{Shape, Town};
 use tokio::time::sleep;
 
 use super::{
@@ -46,53 +38,21 @@ fn can_be_set() -> bool {
     there
 }
 
-/// A `redis-server` with a clock of its own.
-struct Redis {
-    child: Child,
-    port: u16,
-}
-
-impl Redis {
-    fn spawn(directory: &Path, clock: &Path) -> Self {
-        let port = free_addr().port();
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string(), "--dir"]).arg(directory);
-        command.envs(settings(clock)).stdin(Stdio::null()).stdout(Stdio::null());
-        Self { child: command.spawn().unwrap(), port }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn clocks_that_are_set_cost_nobody_a_word() {
     if !can_be_set() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let (of_redis, of_others) = (directory.path().join("redis-clock"), directory.path().join("clock"));
-    for clock in [&of_redis, &of_others] {
-        fs::write(clock, "+0").unwrap();
-    }
-    let redis = Redis::spawn(directory.path(), &of_redis);
-    sleep(Duration::from_millis(500)).await;
-    let redis_url = Some(format!("redis://127.0.0.1:{}/", redis.port));
-    let shape = Shape { redis_url, env: settings(&of_others), ..Shape::default() };
-    // The town's own Redis stands idle.
-    let town = Town::beside(RedisServer::spawn().await, &shape).await;
+    let clock = directory.path().join("clock");
+    fs::write(&clock, "+0").unwrap();
+    let town = Town::spawn(&Shape { env: settings(&clock), ..Shape::default() }).await;
     let manner = Manner { seed: 14, sessions: 4, utterances: 11, ..Manner::default() };
     let crowd = Crowd::speak(&town.urls(), &manner);
-    // Forth by more than a lease, back by more than that; an hour for those who do not count leases.
-    for (clock, offset) in
-        [(&of_redis, "+5"), (&of_others, "+3600"), (&of_redis, "-20"), (&of_others, "-3600"), (&of_redis, "+0")]
-    {
+    // Forth and back by an hour, and by more than a lease.
+    for offset in ["+5", "+3600", "-20", "-3600", "+0"] {
         sleep(Duration::from_secs(2)).await;
-        fs::write(clock, offset).unwrap();
+        fs::write(&clock, offset).unwrap();
     }
     let outcome = crowd.hear().await;
     nothing_lost(&outcome, 0);
