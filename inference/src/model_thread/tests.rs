@@ -235,7 +235,9 @@ async fn a_device_that_fails_with_good_input_ends_the_thread_and_nobody_waits_fo
     let rig = Rig::new(LIMITS).await;
     let first = rig.occupy().await;
     let (breaks, waits) = (rig.submit(99).await, rig.submit(5).await);
-    (0..20).for_each(|_| drop(rig.gate.send(()))); // Nobody takes those that come after its end.
+    (0..20).for_each(|_| {
+        rig.gate.send(()).ok(); // Nobody takes those that come after its end.
+    });
     assert_eq!(first.await.unwrap().unwrap(), 2);
     let why = rig.handle.broken().await;
     assert!(why.to_string().contains("an illegal address"), "{why}");
