@@ -1,7 +1,5 @@
 //! The gateway's WebSocket stack before the Autobahn test suite.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
