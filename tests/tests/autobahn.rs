@@ -1,5 +1,4 @@
 //! The gateway's WebSocket stack before the Autobahn test suite.
-
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,

@@ -298,7 +298,7 @@ async fn suspects_are_taken_one_by_one_and_hide_nothing_behind_them(bus: Arc<dyn
     for job in &jobs[..2] {
         assert_eq!(
             bus.take_over(&one_each).await.unwrap().deliveries,
-            std::slice::from_ref(&job),
+            std::slice::from_ref(job),
             "left alone, it was not counted"
         );
     }
