@@ -75,7 +75,8 @@ impl Dispatch {
     ) -> Self {
         let Memory { mut utterances, context, language, carried } = memory;
         for state in utterances.values_mut() {
-            if state.asked_kind == JobKind::Final && matches!(state.caption, Lane::Open) {
+            if state.asked_kind == JobKind::Final && state.owes() {
+                // Translations that are owed still are waited for as long as the caption would be, and then given up as well.
                 state.asked_at = Some(now);
             } else if !state.ended {
                 state.asked = Revision(state.asked.0.saturating_add(REVISIONS_APART));

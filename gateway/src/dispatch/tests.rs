@@ -453,3 +453,28 @@ fn nobody_knows_how_long_what_another_gateway_began_has_waited() {
     assert_eq!(receive(&mut resumed, caption(1, 1, "the whole", "", true)).len(), 1);
     assert_eq!(stages(&mut resumed), []);
 }
+
+#[test]
+fn a_translation_that_another_gateway_was_owed_does_not_hold_up_the_session_for_ever() {
+    let mut d = dispatch(&["es"]);
+    let revision = speak(&mut d, 1).0;
+    assert_eq!(
+        receive(&mut d, caption(1, revision, "the whole", "", true)).len(),
+        1,
+        "only its translation is missing"
+    );
+    let memory = serde_json::from_value(serde_json::to_value(d.memory()).unwrap()).unwrap();
+    let (session, conditions, settings, now) = (d.session, d.conditions, d.settings.clone(), Instant::now());
+    let mut resumed = Dispatch::resumed(session, conditions, settings, memory, now);
+    speak(&mut resumed, 2);
+    let mut out = Vec::new();
+    resumed.expire(now + Duration::from_secs(59), &mut out);
+    assert!(out.is_empty(), "{out:?}");
+    resumed.expire(now + Duration::from_secs(61), &mut out);
+    let gaps = |utterance| {
+        let of = |message: &&ServerMessage| matches!(message, ServerMessage::Gap { utterance: Some(id), .. } if id.0 == utterance);
+        out.iter().filter(of).count()
+    };
+    assert_eq!((gaps(1), gaps(2)), (1, 1), "a gap for the translation of the first, and one for the second: {out:?}");
+    assert!(resumed.idle());
+}
