@@ -7,8 +7,10 @@ use std::{
 };
 
 use rand::{SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
-use redis::AsyncCommands as _;
-use shared::jobs::{AUDIO_JOBS, MT_GROUP, STT_GROUP, TRANSLATION_JOBS};
+use shared::{
+    bus::{Bus as _, RedisBus},
+    jobs::{AUDIO_JOBS, MT_GROUP, STT_GROUP, TRANSLATION_JOBS},
+};
 use tests::{
     chaos::{
         plan::{Deed, Whom},
@@ -18,10 +20,7 @@ use tests::{
 };
 use tokio::time::sleep;
 
-use super::{
-    crowd::{Crowd, Manner, Outcome, percentile},
-    held::connection,
-};
+use super::crowd::{Crowd, Manner, Outcome, percentile};
 
 /// Sessions at once.
 const SESSIONS: usize = 50;
@@ -87,13 +86,14 @@ fn growth(lives: &Lives, warm_up: f64, least: f64) -> (f64, f64) {
     (worst_slope, worst_drift)
 }
 
-/// Jobs that were read and not acknowledged, and jobs that nobody read.
-async fn left(redis: &mut redis::aio::MultiplexedConnection) -> usize {
+/// Jobs that were read and not acknowledged, and jobs that nobody read, as everybody counts them.
+async fn left(url: &str) -> u64 {
+    let bus = RedisBus::connect(url).await.unwrap();
     let mut left = 0;
     for (stream, group) in [(AUDIO_JOBS, STT_GROUP), (TRANSLATION_JOBS, MT_GROUP)] {
-        let groups: redis::streams::StreamInfoGroupsReply = redis.xinfo_groups(stream).await.unwrap_or_default();
-        let own = groups.groups.iter().filter(|found| found.name == group);
-        left += own.map(|group| group.pending + group.lag.unwrap_or(0)).sum::<usize>();
+        let depth = bus.depth(stream, group).await.unwrap();
+        eprintln!("{stream}: {depth:?}");
+        left += depth.pending + depth.lag;
     }
     left
 }
@@ -138,7 +138,7 @@ async fn soak() {
     }
     let outcome = crowd.hear().await;
     sleep(Duration::from_secs(5)).await;
-    let left = left(&mut connection(&town.redis.url()).await).await;
+    let left = left(&town.redis.url()).await;
     let explained = |at: &Instant| {
         let may = kills.iter().filter(|(_, whom)| matches!(whom, Whom::Gateway(_) | Whom::Redis));
         may.into_iter().any(|(killed, _)| at.checked_duration_since(*killed).is_some_and(|since| since < EXPLAINS))
