@@ -179,7 +179,8 @@ impl Stack {
     /// # Panics
     /// When a part does not come up.
     pub async fn spawn(stt: usize, mt: usize) -> Self {
-        let redis = RedisServer::spawn().await;
+        // Bounded, as every Redis of ours is: how full it is would not be told otherwise.
+        let redis = RedisServer::spawn_with(&["--maxmemory", "512mb"]).await;
         let url = redis.url();
         let addr = free_addr();
         let worker = |program: &str, name: String| Process::spawn(program, &name, &[("REDIS_URL", &url)]);
