@@ -8,6 +8,7 @@
 //! - [`browser`]: a person at the caption page, in Chromium, behind a network that can be cut
 //! - [`chaos`]: what goes wrong, drawn from a seed, and what must hold all the same
 //! - [`collector`]: what services report to: a collector of traces, a tracker of errors
+//! - [`cost`]: processor time and memory of a process
 //! - [`desk`]: a screen, sound and a keychain for the desktop client, and a hand that presses its buttons
 //! - [`figure`]: what tests measure, for `cargo xtask prove`
 //! - [`hostile`]: clients that mean harm, and honest ones among them
@@ -22,6 +23,7 @@ pub mod autobahn;
 pub mod browser;
 pub mod chaos;
 pub mod collector;
+pub mod cost;
 pub mod desk;
 pub mod figure;
 pub mod fuzzing;

@@ -5,13 +5,11 @@
 //! - [`client`]: one session; [`owed`]: what it is owed, checked as it comes
 //! - [`crowd`]: many of them, and their summary; [`spread`]: medians and percentiles
 //! - [`engine`]: workers that answer at once, so that a gateway's own cost can be seen
-//! - [`cost`]: processor time and memory of a process
 //! - [`bench`]: a gateway between them, with more and more sessions; [`bus_times`]: its delays, as the bus saw them
 
 pub mod bench;
 pub mod bus_times;
 pub mod client;
-pub mod cost;
 pub mod crowd;
 pub mod engine;
 pub mod owed;

@@ -51,7 +51,7 @@ async fn twenty_sessions_at_once_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes 5 minutes; cargo xtask prove faults runs it, in a release build"]
+#[ignore = "takes 5 minutes, in a release build; cargo xtask prove faults runs `load gateway-bench`, which measures the same"]
 async fn a_gateway_with_more_and_more_sessions() {
     let length = Duration::from_secs(10);
     let idle = bench::idle(8_000, length).await.unwrap_or_else(|e| panic!("{e:#}"));

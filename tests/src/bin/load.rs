@@ -5,10 +5,10 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 use shared::shutdown;
 use tests::{
+    cost::Meter,
     figure::figure,
     load::{
         bench,
-        cost::Meter,
         crowd::{Scene, generate},
         engine,
     },

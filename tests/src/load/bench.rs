@@ -20,12 +20,16 @@ use tokio::time::{Instant, sleep};
 use super::{
     bus_times::{events_to_wire, frames_to_jobs},
     client::now_us,
-    cost::{Meter, resident_kib},
     crowd::{Crowd, Scene, Summary},
     spread::Spread,
     voice::Voice,
 };
-use crate::{figure::figure, redis_server::RedisServer, stack::free_addr};
+use crate::{
+    cost::{Meter, resident_kib},
+    figure::figure,
+    redis_server::RedisServer,
+    stack::free_addr,
+};
 
 /// The detector that a gateway listens with where nothing else is said.
 pub const DEFAULT_VAD: &str = "earshot";
@@ -185,7 +189,7 @@ pub async fn ramp(
 ) -> anyhow::Result<(Vec<Step>, Summary)> {
     let works = Works::start(vad).await?;
     let bus: Arc<dyn Bus> = Arc::new(RedisBus::connect(&works.redis.url()).await?);
-    let empty_kib = resident_kib(works.gateway.id());
+    let empty_kib = resident_kib(works.gateway.id()).unwrap_or_default();
     let mut crowd = Crowd::new(works.scene(), Some(Voice::shipped()));
     let mut done: Vec<Step> = Vec::new();
     for count in steps {
@@ -217,7 +221,8 @@ async fn measure(
     let cores = meters.map(|meter| meter.cores());
     let seen = Summary::of(crowd.sessions());
     let sessions = crowd.live();
-    let live_kib = resident_kib(works.gateway.id()).saturating_sub(empty_kib) as f64 / sessions.max(1) as f64;
+    let live_kib =
+        resident_kib(works.gateway.id()).unwrap_or_default().saturating_sub(empty_kib) as f64 / sessions.max(1) as f64;
     // The delays in a time of their own, for to read the bus costs something too.
     let (from_us, stop) = (now_us(), CancellationToken::new());
     let jobs = tokio::spawn(frames_to_jobs(Arc::clone(bus), crowd.sessions().to_vec(), stop.clone()));
@@ -274,14 +279,14 @@ pub fn print(steps: &[Step]) -> bool {
 /// As [`ramp`].
 pub async fn idle(sessions: usize, length: Duration) -> anyhow::Result<Idle> {
     let works = Works::start(DEFAULT_VAD).await?;
-    let empty_kib = resident_kib(works.gateway.id());
+    let empty_kib = resident_kib(works.gateway.id()).unwrap_or_default();
     let mut crowd = Crowd::new(works.scene(), None);
     crowd.grow_to(sessions).await;
     crowd.all_begun(START_PATIENCE).await;
     sleep(SETTLE).await;
     let meter = Meter::start(works.gateway.id());
     sleep(length).await;
-    let (cores, full_kib, live) = (meter.cores(), resident_kib(works.gateway.id()), crowd.live());
+    let (cores, full_kib, live) = (meter.cores(), resident_kib(works.gateway.id()).unwrap_or_default(), crowd.live());
     drop(crowd);
     let each_kib = full_kib.saturating_sub(empty_kib) as f64 / live.max(1) as f64;
     Ok(Idle { sessions: live, resident_mib: full_kib as f64 / 1024.0, each_kib, cores })

@@ -1,7 +1,6 @@
 //! A gateway in a network namespace of its own, with one cable to its clients and one to Redis; and cables that are pulled.
 
 use std::{
-    fs,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -94,9 +93,7 @@ struct Gateway(Child);
 
 impl Gateway {
     fn rss_mb(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        line.and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
+        tests::cost::resident_mib(self.0.id()).unwrap_or(f64::NAN)
     }
 }
 

@@ -16,6 +16,7 @@ use tests::{
         plan::{Deed, Whom},
         town::{Shape, Town},
     },
+    cost::resident_mib,
     figure::figure,
 };
 use tokio::time::sleep;
@@ -43,14 +44,10 @@ type Lives = BTreeMap<u32, (String, Vec<Look>)>;
 
 fn look(town: &Town, begun: Instant, lives: &mut Lives) {
     for process in town.processes() {
-        let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
-        let rss = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
         let descriptors = fs::read_dir(format!("/proc/{}/fd", process.id())).map(Iterator::count);
-        if let (Some(kb), Ok(descriptors)) = (rss, descriptors) {
+        if let (Some(rss_mb), Ok(descriptors)) = (resident_mib(process.id()), descriptors) {
             let hours = begun.elapsed().as_secs_f64() / 3600.0;
-            let seen = Look { hours, rss_mb: kb / 1024.0, descriptors: descriptors as f64 };
+            let seen = Look { hours, rss_mb, descriptors: descriptors as f64 };
             lives.entry(process.id()).or_insert_with(|| (process.name.clone(), Vec::new())).1.push(seen);
         }
     }

@@ -3,6 +3,7 @@
 use std::{fs, net::SocketAddr, time::Duration};
 
 use tests::{
+    cost::{cpu_seconds, resident_mib},
     figure::figure,
     hostile::{
         Attack, Horde,
@@ -82,9 +83,9 @@ struct Rounds {
 
 impl Rounds {
     async fn add(&mut self, gateway: u32, round: impl Future<Output = Vec<Told>>) {
-        let (begun, before) = (Instant::now(), cpu_seconds(gateway));
+        let (begun, before) = (Instant::now(), cpu_seconds(gateway).unwrap());
         let told = round.await;
-        self.cores.push((cpu_seconds(gateway) - before) / begun.elapsed().as_secs_f64());
+        self.cores.push((cpu_seconds(gateway).unwrap() - before) / begun.elapsed().as_secs_f64());
         self.p95.push(p95(&told));
         self.harmed += harmed(&told);
     }
@@ -94,20 +95,6 @@ impl Rounds {
 fn median(mut rounds: Vec<f64>) -> f64 {
     rounds.sort_by(f64::total_cmp);
     rounds[rounds.len() / 2]
-}
-
-/// Processor time that a process has used. The kernel tells it in hundredths of a second.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let behind_the_name = stat.rsplit_once(')').unwrap().1;
-    let ticks = behind_the_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
-    ticks.sum::<f64>() / 100.0
-}
-
-fn rss_mb(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
 /// Files, and so sockets, that a process has open.
@@ -151,7 +138,7 @@ async fn hostile_clients_cost_the_honest_nothing() {
     let url = format!("ws://{addr}/v1/stream");
     let (mut alone, mut among, mut rss) = (Rounds::default(), Rounds::default(), 0.0_f64);
     drop(honest(&url, HONEST, 5).await); // To warm up.
-    let (quiet, few, mut open) = (rss_mb(gateway.id()), open_files(gateway.id()), usize::MAX);
+    let (quiet, few, mut open) = (resident_mib(gateway.id()).unwrap(), open_files(gateway.id()), usize::MAX);
     // In turns, so that what else the machine does falls on both alike.
     for _ in 0..3 {
         alone.add(gateway.id(), honest(&url, HONEST, SECONDS)).await;
@@ -159,7 +146,7 @@ async fn hostile_clients_cost_the_honest_nothing() {
         sleep(Duration::from_secs(4)).await;
         open = open.min(opened(gateway.id(), few, 2000).await);
         among.add(gateway.id(), honest(&url, HONEST, SECONDS)).await;
-        rss = rss.max(rss_mb(gateway.id()));
+        rss = rss.max(resident_mib(gateway.id()).unwrap());
         horde.disperse().await;
         sleep(Duration::from_secs(2)).await;
     }

@@ -86,7 +86,9 @@ fn partition(context: &Context) -> anyhow::Result<Vec<Figure>> {
 fn conformance(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let suite = tests(context, Tests::measuring("autobahn", ""))?;
     let order = tests(context, Tests::measuring("reordering", ""))?;
+    let corpora = tests(context, Tests::measuring("fuzz_corpora", ""))?;
     let mut figures = vec![
+        corpora.ran("a hundred thousand inputs a target, made of the corpora"),
         suite.at_least("cases of Autobahn", "autobahn_cases", goal::AUTOBAHN_CASES),
         nothing(&suite, "cases failed", "autobahn_failed"),
         order.ran("events reordered, doubled and replayed render the same text"),

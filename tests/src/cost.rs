@@ -8,21 +8,28 @@ use std::{
 /// The kernel counts processor time in hundredths of a second (`getconf CLK_TCK` on every Linux there is).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Processor time of a process so far; none where it is gone.
+/// Processor time of a process so far, seconds; `None` where it is gone.
 #[must_use]
-pub fn cpu_seconds(process: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+pub fn cpu_seconds(process: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field, the name, may hold anything; behind its bracket come the others from the third on.
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11)).into_iter().flatten();
-    fields.take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / TICKS_PER_SECOND)
 }
 
-/// Memory that a process holds, KiB; none where it is gone.
+/// Memory that a process holds, KiB; `None` where it is gone.
 #[must_use]
-pub fn resident_kib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+pub fn resident_kib(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The same, MiB.
+#[must_use]
+pub fn resident_mib(process: u32) -> Option<f64> {
+    resident_kib(process).map(|kib| kib as f64 / 1024.0)
 }
 
 /// Measures the processor time of a process from one moment to another.
@@ -37,13 +44,13 @@ impl Meter {
     /// From now on.
     #[must_use]
     pub fn start(process: u32) -> Self {
-        Self { process, since: Instant::now(), seconds: cpu_seconds(process) }
+        Self { process, since: Instant::now(), seconds: cpu_seconds(process).unwrap_or_default() }
     }
 
     /// Cores kept busy since the start.
     #[must_use]
     pub fn cores(&self) -> f64 {
-        (cpu_seconds(self.process) - self.seconds) / self.elapsed().as_secs_f64().max(0.001)
+        (cpu_seconds(self.process).unwrap_or_default() - self.seconds) / self.elapsed().as_secs_f64().max(0.001)
     }
 
     /// Time since the start.
@@ -64,7 +71,7 @@ mod tests {
             std::hint::black_box((0..100_000_u64).sum::<u64>());
         }
         assert!(meter.cores() >= 0.01);
-        assert!(resident_kib(std::process::id()) > 1000);
-        assert_eq!((cpu_seconds(u32::MAX), resident_kib(u32::MAX)), (0.0, 0));
+        assert!(resident_kib(std::process::id()).unwrap() > 1000);
+        assert_eq!((cpu_seconds(u32::MAX), resident_kib(u32::MAX)), (None, None));
     }
 }
