@@ -95,6 +95,7 @@ impl Sentinels {
         let next = self.replica.port();
         until("a failover", async || self.named().await.contains(&Some(next)) && is_primary(next).await).await;
         let outage = killed.elapsed();
+        eprintln!("{next} is the primary after {outage:?}");
         swap(&mut self.primary, &mut self.replica);
         self.replica.restart_with(&as_replica_of(&address(next))).await;
         self.settled().await;
@@ -125,6 +126,7 @@ impl Sentinels {
         while !self.agree().await {
             assert!(Instant::now() < give_up, "the sentinels do not agree: {:?}", self.named().await);
             if self.named().await.iter().all(|named| *named == Some(self.replica.port())) {
+                eprintln!("the sentinels made a failover of their own to {}", self.replica.port());
                 swap(&mut self.primary, &mut self.replica);
             }
             sleep(PAUSE).await;

@@ -9,6 +9,7 @@ mod leases;
 mod limits;
 mod link;
 mod readers;
+mod replicas;
 mod route;
 mod scripts;
 mod settings;
@@ -105,7 +106,7 @@ impl Bus for RedisBus {
         let mut call = APPEND.key(stream);
         call.arg(&*payload).arg(&token.to_le_bytes()[..]).arg(ttl_ms(ttl));
         add_guard(&mut call, guard);
-        self.link.invoke::<Option<String>>(&call).await?.map(|id| id.parse()).transpose()
+        self.link.invoke_lasting::<Option<String>>(&call).await?.map(|id| id.parse()).transpose()
     }
 
     async fn range(&self, stream: &str, after: EntryId, last: EntryId, count: usize) -> Result<Vec<Entry>, BusError> {
@@ -121,7 +122,7 @@ impl Bus for RedisBus {
     async fn produce(&self, job: Produce) -> Result<Option<EntryId>, BusError> {
         let mut call = PRODUCE.prepare_invoke();
         add_produce(&mut call, &job);
-        self.link.invoke::<Option<String>>(&call).await?.map(|id| id.parse()).transpose()
+        self.link.invoke_lasting::<Option<String>>(&call).await?.map(|id| id.parse()).transpose()
     }
 
     async fn group_reader(&self, stream: &str, group: &str, consumer: &str) -> Result<Box<dyn GroupReader>, BusError> {
@@ -168,7 +169,7 @@ impl Bus for RedisBus {
     }
 
     async fn commit(&self, effects: Effects) -> Result<bool, BusError> {
-        self.link.invoke(&scripts::commit(&effects)).await
+        self.link.invoke_lasting(&scripts::commit(&effects)).await
     }
 
     async fn publish(&self, event: Publish) -> Result<EntryId, BusError> {

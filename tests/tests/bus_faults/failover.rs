@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use redis::{Client, Value, cmd};
-use shared::bus::{Bus, BusError, Effects, Finished, GroupReader, MailboxReader, Produce, Publish, RedisBus};
+use shared::bus::{Bus, BusError, Effects, EntryId, Finished, GroupReader, MailboxReader, Produce, Publish, RedisBus};
 use tests::{figure::figure, sentinel::Sentinels};
 use tokio::{
     task::JoinHandle,
@@ -197,6 +197,49 @@ async fn ten_failovers_lose_no_job_that_was_acknowledged() {
     #[expect(clippy::cast_precision_loss, reason = "few")]
     figure("sentinel_lost", lost.len() as f64);
     assert!(lost.is_empty(), "{} are lost, such as {:?}", lost.len(), lost.first());
+}
+
+/// A replica that is behind becomes a primary that never heard of what only the other one had.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_before_a_replica_has_it() {
+    let sentinels = Sentinels::spawn().await;
+    let bus = RedisBus::connect(&sentinels.url()).await.unwrap();
+    let append = |payload: &'static str, token| {
+        let bus = bus.clone();
+        async move { bus.append_if("audio", Bytes::from_static(payload.as_bytes()), TTL, None, token).await.unwrap() }
+    };
+    append("before", 1).await.unwrap();
+    sentinels.replica().signal("STOP");
+    let mut two = Box::pin(async { tokio::join!(append("meanwhile", 2), bus.commit(Effects::default())) });
+    assert!(timeout(Duration::from_millis(700), &mut two).await.is_err(), "acknowledged, and no replica had it");
+    sentinels.replica().signal("CONT");
+    let (entry, committed) = timeout(PATIENCE, two).await.unwrap();
+    assert!(entry.is_some() && committed.unwrap());
+    // It was asked for more than once, and stands there once.
+    assert_eq!(bus.range("audio", EntryId::default(), entry.unwrap(), 10).await.unwrap().len(), 2);
+}
+
+/// Its replica may have become the primary, which it hears last; a while later it is plain that there was no failover.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_whose_replica_is_gone_goes_on_when_no_sentinel_names_another() {
+    let sentinels = Sentinels::spawn().await;
+    let bus = RedisBus::connect(&sentinels.url()).await.unwrap();
+    let append = async |token| {
+        bus.append_if("audio", Bytes::from_static(b"pcm"), TTL, None, token).await.map(Option::unwrap)
+    };
+    append(1).await.unwrap();
+    sentinels.replica().signal("KILL");
+    let goes_on = async {
+        let error = append(2).await.expect_err("acknowledged, and a sentinel may just have named another primary");
+        pause_after(&error).await;
+        while let Err(error) = append(2).await {
+            pause_after(&error).await;
+        }
+    };
+    timeout(PATIENCE, goes_on).await.unwrap();
+    for token in 3..100 {
+        append(token).await.unwrap();
+    }
 }
 
 /// A primary that was cut off goes on as if nothing had been, and answers: who reads there hears nothing.

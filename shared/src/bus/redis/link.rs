@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{
     breaker::{Breaker, OPEN_AFTER},
     error::{describe, ends_connection, is_replica, wants_primary},
+    replicas::{Leads, Replicas},
     route::Route,
     settings::RedisSettings,
 };
@@ -50,6 +51,7 @@ struct Inner {
     state: Mutex<State>,
     /// Held by who connects.
     connecting: tokio::sync::Mutex<()>,
+    replicas: Replicas,
 }
 
 struct State {
@@ -70,13 +72,15 @@ struct State {
 pub(super) enum Request<'a> {
     Command(&'a Cmd),
     Script(&'a ScriptInvocation<'a>),
+    /// A script whose effect no failover may undo once it was said to have taken place.
+    Lasting(&'a ScriptInvocation<'a>),
 }
 
 impl Request<'_> {
     async fn send(&self, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
         match self {
             Self::Command(command) => command.query_async(connection).await,
-            Self::Script(script) => script.invoke_async(connection).await,
+            Self::Script(script) | Self::Lasting(script) => script.invoke_async(connection).await,
         }
     }
 }
@@ -112,7 +116,7 @@ impl Link {
             looked: now,
         };
         let connecting = tokio::sync::Mutex::new(());
-        Ok(Self(Arc::new(Inner { route, url, state: Mutex::new(state), connecting })))
+        Ok(Self(Arc::new(Inner { route, url, state: Mutex::new(state), connecting, replicas: Replicas::default() })))
     }
 
     /// The URL without its password.
@@ -154,9 +158,22 @@ impl Link {
         self.run(Request::Script(script)).await
     }
 
+    /// [`Link::run`] of a script whose effect is to outlast a failover.
+    pub(super) async fn invoke_lasting<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, BusError> {
+        self.run(Request::Lasting(script)).await
+    }
+
     async fn attempt(&self, request: &Request<'_>) -> Result<Value, BusError> {
-        let (generation, mut connection) = self.shared_connection().await?;
-        let error = match request.send(&mut connection).await {
+        let (leads, mut connection) = self.shared_connection().await?;
+        let generation = leads.generation;
+        let sent = async {
+            let reply = request.send(&mut connection).await?;
+            if matches!(request, Request::Lasting(_)) && self.0.route.may_move() {
+                self.0.replicas.have(leads, &mut connection).await?;
+            }
+            Ok(reply)
+        };
+        let error = match sent.await {
             Ok(reply) => {
                 self.state().breaker.answered();
                 return Ok(reply);
@@ -214,8 +231,8 @@ impl Link {
         BusError::Unreachable { url: self.0.url.clone(), reason: "another one became the primary".into() }
     }
 
-    /// The connection that all commands share, and its number.
-    async fn shared_connection(&self) -> Result<(u64, MultiplexedConnection), BusError> {
+    /// The connection that all commands share, and where it leads.
+    async fn shared_connection(&self) -> Result<(Leads, MultiplexedConnection), BusError> {
         let seen = {
             let mut state = self.state();
             if let Some(ready) = state.ready() {
@@ -255,7 +272,7 @@ impl Link {
                 state.generation += 1;
                 state.connected = Instant::now();
                 state.connection = Some(own.connection.clone());
-                Ok((state.generation, own.connection))
+                Ok((state.leads(), own.connection))
             }
             Err(error) => {
                 state.breaker.failed(error.clone());
@@ -335,8 +352,13 @@ impl Link {
 }
 
 impl State {
-    fn ready(&self) -> Option<(u64, MultiplexedConnection)> {
-        self.connection.clone().map(|connection| (self.generation, connection))
+    fn ready(&self) -> Option<(Leads, MultiplexedConnection)> {
+        self.connection.clone().map(|connection| (self.leads(), connection))
+    }
+
+    /// Where the shared connection leads: `found` drops it when the primary moves.
+    fn leads(&self) -> Leads {
+        Leads { generation: self.generation, moves: self.moves }
     }
 }
 
