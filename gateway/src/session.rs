@@ -103,7 +103,7 @@ pub async fn serve(
     if let Some(session) = &mut session {
         session.leave(&end).await;
     }
-    let answered = frames.linger().await;
+    let answered = !matches!(end, End::Silent) && frames.linger().await;
     // A client that did not answer the close frame may not have heard the last words, and come back for them.
     let heard = answered || !matches!(end, End::Ended(_));
     if let Some(mut session) = session.filter(|_| heard && end.afterlife() == Afterlife::Forgotten) {
@@ -114,7 +114,7 @@ pub async fn serve(
 /// Tells the client why it ends, and closes. An `error` bears `number` and `trace_id`, which is in the log as well.
 async fn part(end: &End, (number, trace_id): (u64, String), outbox: Outbox, metrics: &Metrics) {
     match end {
-        End::Gone => outbox.close(1001, "").await,
+        End::Gone | End::Silent => outbox.close(1001, "").await,
         End::Ended(EndReason::Stopped) => outbox.close(1000, "").await,
         End::Ended(EndReason::Draining) => outbox.close(1001, "this server is going away; connect again").await,
         End::Error(code, message) => {

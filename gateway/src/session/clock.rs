@@ -46,7 +46,7 @@ impl Session {
             (self.last_sign, self.last_audio, self.last_behind) = (now, now, now);
         }
         if now.duration_since(self.last_sign) > DEAD_AFTER {
-            return Err(End::Gone);
+            return Err(End::Silent);
         }
         if now.duration_since(self.last_audio) > idle && !self.stopping {
             let message = format!("no audio came for {} s; connect again when there is some", idle.as_secs());

@@ -22,6 +22,8 @@ pub(super) enum End {
     Ended(EndReason),
     /// The client is gone; nothing can be said any more.
     Gone,
+    /// The client gave no sign of life for so long that nothing is to be waited for.
+    Silent,
     /// With an `error`.
     Error(ErrorCode, String),
 }
@@ -41,7 +43,7 @@ impl End {
     pub(super) fn afterlife(&self) -> Afterlife {
         match self {
             Self::Ended(EndReason::Stopped) => Afterlife::Forgotten,
-            Self::Ended(EndReason::Draining) | Self::Gone => Afterlife::Kept,
+            Self::Ended(EndReason::Draining) | Self::Gone | Self::Silent => Afterlife::Kept,
             Self::Error(ErrorCode::Replaced, _) => Afterlife::Handed,
             Self::Error(ErrorCode::AuthError | ErrorCode::Unavailable | ErrorCode::Internal, _) => Afterlife::Kept,
             Self::Error(..) => Afterlife::Forgotten,
@@ -55,6 +57,7 @@ impl fmt::Debug for End {
         match self {
             Self::Ended(reason) => write!(f, "{reason:?}"),
             Self::Gone => f.write_str("Gone"),
+            Self::Silent => f.write_str("Silent"),
             Self::Error(code, _) => write!(f, "{code:?}"),
         }
     }
