@@ -111,7 +111,7 @@ impl Admission {
             return; // They are in the hands of a worker, or another gateway was first.
         }
         metrics.count_expired(queue, expired);
-        tracing::warn!(expired, stream = queue.0, "no worker came for jobs until nobody wanted them any more");
+        tracing::debug!(expired, stream = queue.0, "no worker came for jobs until nobody wanted them any more");
         // Workers do so every ten seconds, where there are any.
         if let Ok(Err(error)) = timeout(BUS_PATIENCE, bus.trim_acknowledged(queue.0)).await {
             tracing::debug!(%error, stream = queue.0, "cannot remove jobs that are expired");
