@@ -10,7 +10,7 @@ use identity::{IdentityConfig, OidcConfig};
 use shared::config::{ConfigError, Env};
 use url::Url;
 
-use crate::{door::DoorSettings, http::tls::TlsFiles, segment::DetectorKind};
+use crate::{door::DoorSettings, http::tls::TlsFiles, segment::DetectorKind, session::KEPT_FOR};
 
 /// Address clients connect to.
 pub const ENV_BIND: &str = "GATEWAY_BIND";
@@ -117,6 +117,12 @@ impl GatewayConfig {
             idle_timeout: Duration::from_secs(600),
             final_timeout: Duration::from_secs(60),
         }
+    }
+
+    /// Nobody waits for a job that is older: its session was told that there is no answer, or is too far gone to be resumed.
+    #[must_use]
+    pub fn jobs_wanted_for(&self) -> Duration {
+        KEPT_FOR + self.final_timeout
     }
 
     /// Nobody is asked to sign in, and there is neither TLS nor an admin listener, whatever the environment says: for commands

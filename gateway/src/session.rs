@@ -54,7 +54,7 @@ use crate::{
 /// who sends a recording faster than it can be heard waits, and nobody can fill the queue for the others.
 const MAX_OWED: usize = 32;
 /// What is kept of a session whose socket is closed, and a reserve for a client that comes at the last moment.
-const KEPT_FOR: Duration = Duration::from_secs(jobs::RESUME_WINDOW.as_secs() + 30);
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(jobs::RESUME_WINDOW.as_secs() + 30);
 
 /// What every session needs of its gateway.
 #[derive(Debug, Clone)]

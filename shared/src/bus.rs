@@ -322,6 +322,11 @@ pub trait Bus: fmt::Debug + Send + Sync {
     /// How much waits in `stream` for `group`. An absent stream or group has depth zero.
     async fn depth(&self, stream: &str, group: &str) -> Result<Depth, BusError>;
 
+    /// Takes the jobs out of `stream`, for `group`, that are older than `age` on the bus's clock and that nobody is at work on:
+    /// those not read yet, and those of consumers that were silent for as long. Nobody is given them any more, and whoever
+    /// finishes one has lost its lease. Says how many it was; what is beyond a thousand of either waits for the next call.
+    async fn expire(&self, stream: &str, group: &str, age: Duration) -> Result<u64, BusError>;
+
     /// Who reads `stream` for `group`, in the order of their names. An absent stream or group has nobody.
     async fn members(&self, stream: &str, group: &str) -> Result<Vec<Member>, BusError>;
 

@@ -396,6 +396,36 @@ async fn depth_counts_unread_and_pending(bus: Arc<dyn Bus>) {
     assert_eq!(bus.depth(JOBS, GROUP).await.unwrap(), Depth::default());
 }
 
+async fn what_is_too_old_and_in_nobodys_hands_expires(bus: Arc<dyn Bus>) {
+    let age = SILENT;
+    assert_eq!(bus.expire(JOBS, GROUP, Duration::ZERO).await.unwrap(), 0, "no stream");
+    produce(&*bus, 0..6).await;
+    assert_eq!(bus.expire(JOBS, GROUP, Duration::ZERO).await.unwrap(), 0, "no group");
+    let mut reader = bus.group_reader(JOBS, GROUP, "a").await.unwrap();
+    let mut slow = bus.group_reader(JOBS, "slow", "a").await.unwrap();
+    let held = reader.next(3, PATIENCE).await.unwrap();
+    assert_eq!(bus.expire(JOBS, GROUP, PATIENCE).await.unwrap(), 0, "nothing is that old");
+    sleep(SILENCE).await;
+    bus.renew_lease(JOBS, GROUP, "a", &[held[1].id]).await.unwrap();
+    bus.hand_back(JOBS, GROUP, "a", &[(held[2].id, 0)]).await.unwrap();
+    produce(&*bus, 6..8).await;
+    assert_eq!(bus.expire(JOBS, GROUP, age).await.unwrap(), 5, "three unread, two that nobody is at work on");
+    assert_eq!(bus.expire(JOBS, GROUP, age).await.unwrap(), 0, "once");
+    let depth = bus.depth(JOBS, GROUP).await.unwrap();
+    assert_eq!((depth.lag, depth.pending), (2, 1));
+    assert!(depth.waiting < age, "{depth:?}");
+    assert_eq!(bus.finish(&held[0], Effects::default()).await.unwrap(), Finished::LeaseLost);
+    assert_eq!(bus.finish(&held[1], Effects::default()).await.unwrap(), Finished::Done);
+    let names: Vec<_> = bus.members(JOBS, GROUP).await.unwrap().into_iter().map(|member| member.name).collect();
+    assert_eq!(names, ["a"], "nobody new reads");
+    assert_eq!(bus.trim_acknowledged(JOBS).await.unwrap(), 0, "another group has read nothing");
+    assert_eq!(slow.next(10, PATIENCE).await.unwrap().len(), 8, "nor lost anything");
+    assert_eq!(bus.expire(JOBS, "slow", Duration::ZERO).await.unwrap(), 8);
+    assert_eq!(bus.trim_acknowledged(JOBS).await.unwrap(), 6);
+    let rest = reader.next(10, PATIENCE).await.unwrap();
+    assert_eq!(rest.iter().map(|job| job.payload.clone()).collect::<Vec<_>>(), [6, 7].map(payload));
+}
+
 async fn members_are_those_who_ask_with_what_they_hold(bus: Arc<dyn Bus>) {
     assert_eq!(bus.members(JOBS, GROUP).await.unwrap(), []);
     produce(&*bus, 0..3).await;
@@ -503,6 +533,7 @@ contract!(
     what_is_handed_back_is_taken_at_once_and_does_not_count,
     who_resigns_leaves_its_jobs_to_others_and_goes_when_it_has_none,
     depth_counts_unread_and_pending,
+    what_is_too_old_and_in_nobodys_hands_expires,
     members_are_those_who_ask_with_what_they_hold,
     trimming_keeps_what_is_not_acknowledged,
     state_is_written_read_and_removed;

@@ -9,6 +9,8 @@
 mod clocks;
 #[path = "chaos/crowd.rs"]
 mod crowd;
+#[path = "chaos/expired.rs"]
+mod expired;
 #[path = "chaos/failovers.rs"]
 mod failovers;
 #[path = "chaos/held.rs"]

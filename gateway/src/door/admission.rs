@@ -31,24 +31,27 @@ const MEMORY_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Longest time that somebody is asked to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The queues, each with the group that empties it.
-const QUEUES: [(&str, &str); 2] = [(AUDIO_JOBS, STT_GROUP), (TRANSLATION_JOBS, MT_GROUP)];
+pub(super) const QUEUES: [(&str, &str); 2] = [(AUDIO_JOBS, STT_GROUP), (TRANSLATION_JOBS, MT_GROUP)];
 
 /// What the queues and the bus's memory were like when they were last looked at.
 #[derive(Debug)]
 pub struct Admission {
     max_age: Duration,
     max_depth: u64,
+    wanted_for: Duration,
     newest: Mutex<[Depth; 2]>,
     pressure: Pressure,
 }
 
 impl Admission {
-    /// Judges by these limits; lets everybody in until the queues were looked at.
+    /// Judges by these limits; lets everybody in until the queues were looked at. Nobody wants a job that is older than
+    /// `wanted_for`.
     #[must_use]
-    pub fn new(settings: &DoorSettings) -> Self {
+    pub fn new(settings: &DoorSettings, wanted_for: Duration) -> Self {
         let newest = Mutex::new([Depth::default(); 2]);
         let pressure = Pressure::default();
-        Self { max_age: settings.max_queue_age, max_depth: settings.max_queue_depth, newest, pressure }
+        let (max_age, max_depth) = (settings.max_queue_age, settings.max_queue_depth);
+        Self { max_age, max_depth, wanted_for, newest, pressure }
     }
 
     /// What the memory of the bus leads to.
@@ -86,10 +89,33 @@ impl Admission {
             let found = timeout(BUS_PATIENCE, bus.depth(queue.0, queue.1)).await.ok().and_then(Result::ok);
             answered &= found.is_some();
             metrics.set_queue(queue, found);
+            if found.is_some_and(|depth| depth.oldest_age.max(depth.waiting) > self.wanted_for) {
+                self.sweep(bus, metrics, queue).await;
+            }
             *depth = found.unwrap_or_default();
         }
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = depths;
         answered
+    }
+
+    /// Takes out of a queue what no worker came for in time, so that it is bounded while there is no worker, and those who return
+    /// begin with what somebody waits for. What the jobs were for has had its gap: sessions wait less long. Of several
+    /// gateways that look at the same moment each takes what is left by the others.
+    async fn sweep(&self, bus: &Arc<dyn Bus>, metrics: &DoorMetrics, queue: (&'static str, &'static str)) {
+        let expired = match timeout(BUS_PATIENCE, bus.expire(queue.0, queue.1, self.wanted_for)).await {
+            Ok(Ok(expired)) => expired,
+            Ok(Err(error)) => return tracing::warn!(%error, stream = queue.0, "jobs that nobody wants any more stay"),
+            Err(_) => return, // The bus is away.
+        };
+        if expired == 0 {
+            return; // They are in the hands of a worker, or another gateway was first.
+        }
+        metrics.count_expired(queue, expired);
+        tracing::debug!(expired, stream = queue.0, "no worker came for jobs until nobody wanted them any more");
+        // Workers do so every ten seconds, where there are any.
+        if let Ok(Err(error)) = timeout(BUS_PATIENCE, bus.trim_acknowledged(queue.0)).await {
+            tracing::debug!(%error, stream = queue.0, "cannot remove jobs that are expired");
+        }
     }
 
     /// Looks at the memory of the bus. While nobody can tell, what was last seen stands.
@@ -121,6 +147,8 @@ mod tests {
 
     use super::*;
 
+    const WANTED_FOR: Duration = Duration::from_secs(210);
+
     async fn produce(bus: &Arc<dyn Bus>, stream: &str, jobs: std::ops::Range<usize>) {
         for n in jobs {
             let (stream, key) = (stream.to_owned(), format!("{stream}{n}"));
@@ -132,7 +160,7 @@ mod tests {
     async fn who_comes_while_others_wait_too_long_is_told_when_to_come_back() {
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
         let metrics = DoorMetrics::new(&Registry::new()).unwrap();
-        let admission = Admission::new(&DoorSettings::default());
+        let admission = Admission::new(&DoorSettings::default(), WANTED_FOR);
         let mut speech = bus.group_reader(AUDIO_JOBS, STT_GROUP, "a").await.unwrap();
         let _translation = bus.group_reader(TRANSLATION_JOBS, MT_GROUP, "a").await.unwrap();
         produce(&bus, AUDIO_JOBS, 0..3).await;
@@ -155,7 +183,7 @@ mod tests {
     async fn a_queue_that_grows_fast_is_full_before_it_is_old() {
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
         let metrics = DoorMetrics::new(&Registry::new()).unwrap();
-        let admission = Admission::new(&DoorSettings::default());
+        let admission = Admission::new(&DoorSettings::default(), WANTED_FOR);
         let mut speech = bus.group_reader(AUDIO_JOBS, STT_GROUP, "a").await.unwrap();
         produce(&bus, AUDIO_JOBS, 0..100).await;
         admission.sample(&bus, &metrics).await;
@@ -166,5 +194,32 @@ mod tests {
         speech.next(50, Duration::ZERO).await.unwrap();
         admission.sample(&bus, &metrics).await;
         assert_eq!(admission.check(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_worker_came_for_leaves_the_queue_when_nobody_wants_it_any_more() {
+        let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new());
+        let registry = Registry::new();
+        let metrics = DoorMetrics::new(&registry).unwrap();
+        let admission = Admission::new(&DoorSettings::default(), WANTED_FOR);
+        let mut speech = bus.group_reader(AUDIO_JOBS, STT_GROUP, "a").await.unwrap();
+        produce(&bus, AUDIO_JOBS, 0..3).await;
+        advance(WANTED_FOR).await;
+        produce(&bus, AUDIO_JOBS, 3..5).await;
+        admission.sample(&bus, &metrics).await;
+        assert_eq!(bus.depth(AUDIO_JOBS, STT_GROUP).await.unwrap().lag, 5, "somebody may still want them all");
+        advance(SAMPLE_EVERY).await;
+        admission.sample(&bus, &metrics).await;
+        let depth = bus.depth(AUDIO_JOBS, STT_GROUP).await.unwrap();
+        assert_eq!((depth.lag, depth.waiting), (2, SAMPLE_EVERY));
+        let told = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        for line in ["{group=\"stt\",stream=\"audio_jobs\"} 3\n", "{group=\"mt\",stream=\"translation_jobs\"} 0\n"] {
+            assert!(told.contains(&format!("gateway_jobs_expired_total{line}")), "{told}");
+        }
+        assert_eq!(
+            speech.next(9, Duration::ZERO).await.unwrap().len(),
+            2,
+            "and a worker that returns is given the others"
+        );
     }
 }

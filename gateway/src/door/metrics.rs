@@ -4,6 +4,8 @@ use axum::http::StatusCode;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use shared::{bus::Depth, health::add, wire::ErrorCode};
 
+use super::admission::QUEUES;
+
 /// Why somebody is turned away: all values of the label `reason`.
 pub(crate) const REASONS: [&str; 18] = [
     // Limits of theirs.
@@ -43,6 +45,7 @@ pub struct DoorMetrics {
     sign_ins: [IntCounter; OUTCOMES.len()],
     queue: QueueGauges,
     local: IntGauge,
+    expired: IntCounterVec,
     /// Absent while nobody can tell, and where the bus has no limit.
     memory: GaugeVec,
     paused: IntGauge,
@@ -71,6 +74,9 @@ impl DoorMetrics {
         let memory = Opts::new("gateway_bus_memory_share", "Share of the bus's memory that is in use");
         let paused = IntGauge::new("gateway_audio_paused", "1 while audio waits because the bus is nearly full")?;
         let sign_ins = counter("gateway_sign_ins_total", "Sign-ins that came to an end", "outcome")?;
+        let expired =
+            Opts::new("gateway_jobs_expired_total", "Jobs taken out of a queue because nobody wanted them any more");
+        let expired = IntCounterVec::new(expired, &["stream", "group"])?;
         let metrics = Self {
             refused: counter("gateway_refused_total", "Requests refused at the door", "reason")?,
             expelled: counter("gateway_expelled_total", "Sessions ended by the door", "code")?,
@@ -78,6 +84,7 @@ impl DoorMetrics {
             sign_ins: OUTCOMES.map(|outcome| sign_ins.with_label_values(&[outcome])),
             queue: QueueGauges::register(registry)?,
             local: add(registry, local)?,
+            expired: add(registry, expired)?,
             memory: add(registry, GaugeVec::new(memory, &[])?)?,
             paused: add(registry, paused)?,
         };
@@ -85,6 +92,7 @@ impl DoorMetrics {
         REASONS.iter().chain([&OTHER]).for_each(|reason| exist(&metrics.refused, reason));
         ErrorCode::ALL.iter().for_each(|code| exist(&metrics.expelled, code.as_str()));
         EVENTS.iter().for_each(|event| exist(&metrics.tickets, event));
+        QUEUES.iter().for_each(|queue| metrics.count_expired(*queue, 0));
         Ok(metrics)
     }
 
@@ -132,6 +140,11 @@ impl DoorMetrics {
         set(waiting_jobs, depth.map(|depth| count(depth.lag)));
         set(pending_jobs, depth.map(|depth| count(depth.pending)));
         set(oldest_seconds, depth.map(|depth| depth.oldest_age.as_secs_f64()));
+    }
+
+    /// Counts jobs that were taken out of a queue.
+    pub(super) fn count_expired(&self, (stream, group): (&str, &str), jobs: u64) {
+        self.expired.with_label_values(&[stream, group]).inc_by(jobs);
     }
 
     /// How full the bus is; `None` while nobody can tell, or where it has no limit.

@@ -89,7 +89,7 @@ impl Door {
         let (settings, most) = (config.door.clone(), config.max_sessions);
         Self {
             origins: Origins::new(allowed, people.is_none()),
-            admission: Admission::new(&settings),
+            admission: Admission::new(&settings, config.jobs_wanted_for()),
             limits: Limits::new(settings, most, Arc::clone(&bus), metrics.clone()),
             tickets: Tickets::new(Arc::clone(&bus)),
             live: Live::new(Arc::clone(&bus), gateway),

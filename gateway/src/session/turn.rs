@@ -18,7 +18,7 @@ use shared::{
 };
 
 use super::{
-    KEPT_FOR, Session,
+    Session,
     end::{End, replaced},
     state::{Progress, StateView},
     store::Patience,
@@ -82,7 +82,7 @@ impl Session {
             || mem::take(&mut self.settings_changed)
             || events.iter().any(|event| must_be_known(&event.message))
             || jobs.iter().any(|job| job.kind == JobKind::Final);
-        let wanted_for = KEPT_FOR + self.context.config.final_timeout;
+        let wanted_for = self.context.config.jobs_wanted_for();
         let produce = jobs
             .iter()
             .map(|job| produce(job, wanted_for))

@@ -159,6 +159,10 @@ impl Bus for MemoryBus {
         Ok(self.state().depth(stream, group))
     }
 
+    async fn expire(&self, stream: &str, group: &str, age: Duration) -> Result<u64, BusError> {
+        Ok(self.state().expire(stream, group, age))
+    }
+
     async fn members(&self, stream: &str, group: &str) -> Result<Vec<Member>, BusError> {
         Ok(self.state().stream(stream).map_or_else(Vec::new, |stream| stream.members(group)))
     }

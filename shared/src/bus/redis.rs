@@ -25,7 +25,8 @@ use self::{
     link::Link,
     readers::{RawEntries, RedisGroupReader, RedisMailboxReader, entry},
     scripts::{
-        APPEND, DEPTH, MEMBERS, PRODUCE, PUBLISH, RENEW, TRIM, add_guard, add_produce, add_publish, route_key, ttl_ms,
+        APPEND, DEPTH, EXPIRE, MEMBERS, PRODUCE, PUBLISH, RENEW, TRIM, add_guard, add_produce, add_publish, route_key,
+        ttl_ms,
     },
 };
 use super::{
@@ -35,6 +36,8 @@ use super::{
 
 /// Oldest version whose streams tell their lag.
 const OLDEST_MAJOR: u32 = 7;
+/// Most jobs that one call takes out unread, and as many that are held: so long nobody else is answered.
+const EXPIRED_AT_ONCE: usize = 1000;
 /// Consumers that hold nothing and were silent this long are removed: each start of a worker adds one.
 const CONSUMER_GONE_AFTER: Duration = Duration::from_secs(3600);
 
@@ -183,6 +186,10 @@ impl Bus for RedisBus {
         let (lag, pending, oldest_age, waiting) = depth;
         let (oldest_age, waiting) = (Duration::from_millis(oldest_age), Duration::from_millis(waiting));
         Ok(Depth { lag, pending, oldest_age, waiting })
+    }
+
+    async fn expire(&self, stream: &str, group: &str, age: Duration) -> Result<u64, BusError> {
+        self.link.invoke(EXPIRE.key(stream).arg(group).arg(whole_ms(age)).arg(EXPIRED_AT_ONCE)).await
     }
 
     async fn members(&self, stream: &str, group: &str) -> Result<Vec<Member>, BusError> {

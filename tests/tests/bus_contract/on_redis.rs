@@ -1,8 +1,11 @@
 //! What only a server can do: refuse, die, come back, be full, want a password.
 
 use ::redis::{Client, aio::MultiplexedConnection, cmd};
-use shared::bus::BusError;
-use tests::redis_server::APPEND_ONLY;
+use shared::{
+    bus::BusError,
+    jobs::{AUDIO_JOBS, STT_GROUP},
+};
+use tests::{redis_server::APPEND_ONLY, stack::repository};
 
 use super::*;
 
@@ -164,6 +167,31 @@ async fn a_full_redis_takes_no_job_but_lets_accepted_work_finish() {
     cmd("CONFIG").arg("SET").arg("maxmemory").arg("0").exec_async(&mut direct).await.unwrap();
     assert_eq!(payloads(&bus, "events").await, [payload(0)]);
     assert!(bus.produce(job(1)).await.unwrap().is_some(), "the refused produce left no key behind");
+}
+
+#[tokio::test]
+async fn a_gateway_may_take_old_jobs_out_of_the_queue_even_of_a_full_redis() {
+    let server = RedisServer::spawn().await;
+    let mut direct = direct(&server).await;
+    let users = std::fs::read_to_string(repository().join("infra/redis/users.acl")).unwrap();
+    let rights = users.lines().find_map(|line| line.strip_prefix("user gateway ")).unwrap();
+    let rights = rights.replace("#{gateway}", ">password");
+    cmd("ACL")
+        .arg("SETUSER")
+        .arg("gateway")
+        .arg(rights.split(' ').collect::<Vec<_>>())
+        .exec_async(&mut direct)
+        .await
+        .unwrap();
+    let url = server.url().replace("://", "://gateway:password@");
+    let gateway = RedisBus::connect(&url).await.unwrap();
+    drop(connect(&server).await.group_reader(AUDIO_JOBS, STT_GROUP, "a").await.unwrap());
+    for n in 0..3 {
+        gateway.produce(Produce { stream: AUDIO_JOBS.to_owned(), ..job(n) }).await.unwrap();
+    }
+    cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").exec_async(&mut direct).await.unwrap();
+    assert_eq!(gateway.expire(AUDIO_JOBS, STT_GROUP, Duration::ZERO).await.unwrap(), 3);
+    assert_eq!(gateway.trim_acknowledged(AUDIO_JOBS).await.unwrap(), 3);
 }
 
 #[tokio::test]

@@ -19,8 +19,12 @@ use super::{
     held::connection,
 };
 
-/// The workers are away for so long.
-const AWAY: Duration = Duration::from_secs(30);
+/// Speech workers; eight answers a second each.
+const WORKERS: usize = 6;
+/// So long one of them is left. The sessions want 24 answers a second: half of what all workers can, three times what one can.
+const SHORT: Duration = Duration::from_secs(15);
+/// So long none is there: longer than anybody wants a job (210 s), so that something must bound the queue's age.
+const AWAY: Duration = Duration::from_secs(240);
 /// What is captioned later than this after their return is captioned as always.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
@@ -53,48 +57,75 @@ async fn turned_away(url: &str) -> Option<(f64, bool)> {
     (answer.status() == 503).then(|| (ms, answer.headers().contains_key("retry-after")))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes two minutes; cargo xtask prove faults runs it"]
-async fn overload() {
-    // Each worker answers four a second at most: a third of what ten sessions want.
-    let shape = Shape { speech: 2, translation: 1, delay_ms: 500, at_once: 2, ..Shape::default() };
-    let mut town = Town::spawn(&shape).await;
-    let manner = Manner { seed: 9, sessions: 20, utterances: 60, ..Manner::default() };
-    let crowd = Crowd::speak(&town.urls(), &manner);
-    sleep(Duration::from_secs(5)).await;
-    (0..2).map(Whom::Speech).for_each(|whom| town.vacate(whom));
-    let mut redis = connection(&town.redis.url()).await;
-    let (gone, mut age, mut refusals, mut told) = (Instant::now(), 0.0_f64, Vec::new(), true);
-    let url = format!("http://{}/v1/stream", town.gateways()[0]);
-    while gone.elapsed() < AWAY {
-        age = age.max(oldest(&mut redis).await);
-        if gone.elapsed() > Duration::from_secs(15) {
-            for (ms, retry_after) in join_all((0..4).map(|_| turned_away(&url))).await.into_iter().flatten() {
-                refusals.push(ms);
-                told &= retry_after;
+/// Jobs that the gateway took out of the queues.
+async fn expired(town: &Town) -> f64 {
+    let gateway = town.process(Whom::Gateway(0)).unwrap();
+    let told = reqwest::get(format!("http://{}/metrics", gateway.health())).await.unwrap().text().await.unwrap();
+    let values = told.lines().filter(|line| line.starts_with("gateway_jobs_expired_total{"));
+    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[derive(Default)]
+struct Seen {
+    age: f64,
+    refusals: Vec<f64>,
+    untold: usize,
+}
+
+impl Seen {
+    /// Looks at the queue, and with `knock` at the door, every half second for so long.
+    async fn watch(&mut self, town: &Town, knock: bool, length: Duration) {
+        let mut redis = connection(&town.redis.url()).await;
+        let (begun, url) = (Instant::now(), format!("http://{}/v1/stream", town.gateways()[0]));
+        while begun.elapsed() < length {
+            self.age = self.age.max(oldest(&mut redis).await);
+            if knock {
+                for (ms, retry_after) in join_all((0..4).map(|_| turned_away(&url))).await.into_iter().flatten() {
+                    self.refusals.push(ms);
+                    self.untold += usize::from(!retry_after);
+                }
             }
+            sleep(Duration::from_millis(500)).await;
         }
-        sleep(Duration::from_millis(500)).await;
     }
-    (0..2).map(Whom::Speech).for_each(|whom| town.refill(whom));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes six minutes; cargo xtask prove faults runs it"]
+async fn overload() {
+    let shape = Shape { speech: WORKERS, translation: 3, delay_ms: 500, at_once: 4, ..Shape::default() };
+    let mut town = Town::spawn(&shape).await;
+    let manner = Manner { seed: 9, sessions: 10, utterances: 200, ..Manner::default() };
+    let crowd = Crowd::speak(&town.urls(), &manner);
+    let mut seen = Seen::default();
+    seen.watch(&town, false, Duration::from_secs(5)).await;
+    (1..WORKERS).map(Whom::Speech).for_each(|whom| town.vacate(whom));
+    seen.watch(&town, false, SHORT).await;
+    town.vacate(Whom::Speech(0));
+    let settled = Duration::from_secs(15);
+    seen.watch(&town, false, settled).await;
+    seen.watch(&town, true, AWAY - settled).await;
+    (0..WORKERS).map(Whom::Speech).for_each(|whom| town.refill(whom));
     town.ready().await;
     let returned = Instant::now();
-    while returned.elapsed() < CATCH_UP {
-        age = age.max(oldest(&mut redis).await);
-        sleep(Duration::from_millis(500)).await;
-    }
-    let outcome = crowd.hear().await;
+    seen.watch(&town, false, CATCH_UP).await;
+    let (expired, outcome) = (expired(&town).await, crowd.hear().await);
+    let mut redis = connection(&town.redis.url()).await;
     let stats: String = redis::cmd("INFO").arg("stats").query_async(&mut redis).await.unwrap();
     let evicted =
         stats.lines().find_map(|line| line.strip_prefix("evicted_keys:")?.trim().parse().ok()).unwrap_or(f64::NAN);
     let late = outcome.caption_seconds().into_iter().filter(|(at, _)| *at > returned + CATCH_UP);
-    figure("overload_queue_age_max_seconds", age);
-    figure("overload_refusals", refusals.len() as f64);
-    figure("overload_refusal_max_ms", refusals.into_iter().fold(0.0, f64::max));
+    let late: Vec<f64> = late.map(|(_, seconds)| seconds).collect();
+    figure("overload_queue_age_max_seconds", seen.age);
+    figure("overload_expired", expired);
+    figure("overload_refusals", seen.refusals.len() as f64);
+    figure("overload_refusal_max_ms", seen.refusals.into_iter().fold(0.0, f64::max));
     figure("overload_evictions", evicted);
     figure("overload_lost", outcome.lost() as f64);
     figure("overload_gaps", outcome.faults.gaps as f64);
-    figure("overload_p95_after_seconds", percentile(late.map(|(_, seconds)| seconds).collect(), 0.95));
-    assert!(told, "a refusal did not say when to come back");
+    figure("overload_captions_after", late.len() as f64);
+    figure("overload_p95_after_seconds", percentile(late, 0.95));
+    assert_eq!(seen.untold, 0, "refusals that did not say when to come back");
+    assert!(expired > 0.0, "nothing was old enough to leave the queue");
     assert_eq!((outcome.lost(), outcome.twice()), (0, 0));
 }

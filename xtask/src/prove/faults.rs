@@ -118,6 +118,7 @@ fn overload(context: &Context) -> anyhow::Result<Vec<Figure>> {
         nothing(&found, "utterances lost", "overload_lost"),
         found.at_least("newcomers refused, each with Retry-After", "overload_refusals", 1.0),
         found.at_most("age of the oldest job that waits", "overload_queue_age_max_seconds", goal::QUEUE_AGE_S, "s"),
+        found.at_least("jobs that left the queue unread", "overload_expired", 1.0),
         found.at_most("a newcomer refused, slowest", "overload_refusal_max_ms", goal::REFUSAL_MS, "ms"),
         nothing(&found, "keys evicted", "overload_evictions"),
         found.at_most(

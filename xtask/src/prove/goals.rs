@@ -220,8 +220,10 @@ pub(crate) mod faults {
 
     pub(crate) const OVERLOAD: &str = "overload 3x with workers stopped: queue age bounded, new sessions refused <= 100 ms with \
          Retry-After, 0 evictions, normal p95 <= 10 s after the workers return.";
-    /// Seconds that the oldest job may have waited, with room for the second between two looks.
-    pub(crate) const QUEUE_AGE_S: f64 = 12.0;
+    /// Seconds that the oldest job may have waited. Bounded means: for as long as somebody may want it, which is what a session
+    /// waits for a final (60 s), the resume window (120 s) and its reserve (30 s); then a second until the next look at the
+    /// queues, and the two that a slow bus is given for each of the two.
+    pub(crate) const QUEUE_AGE_S: f64 = 60.0 + 120.0 + 30.0 + 1.0 + 4.0;
     pub(crate) const REFUSAL_MS: f64 = 100.0;
     pub(crate) const NORMAL_AGAIN_S: f64 = 10.0;
 

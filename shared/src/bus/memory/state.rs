@@ -203,6 +203,11 @@ impl State {
         Depth { lag: lag as u64, pending: pending as u64, oldest_age: age(oldest), waiting: age(unread) }
     }
 
+    pub(super) fn expire(&mut self, stream: &str, group: &str, age: Duration) -> u64 {
+        let until_ms = self.now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        self.stream_mut(stream).map_or(0, |stream| stream.expire(group, until_ms, age) as u64)
+    }
+
     pub(super) fn route(&mut self, stream: &str, mailbox: &str, ttl: Duration) {
         self.sweep();
         self.routes.insert(stream.to_owned(), (mailbox.to_owned(), in_time(ttl)));

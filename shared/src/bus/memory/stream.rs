@@ -173,6 +173,21 @@ impl Stream {
         Some((self.entries.len() - unread, group.pending.len(), oldest, first_unread))
     }
 
+    /// Takes out of `group` what is not younger than `until_ms`, milliseconds since the Unix epoch, and is unread or held by
+    /// somebody silent for `age`; says how much it was.
+    pub(super) fn expire(&mut self, group: &str, until_ms: u64, age: Duration) -> usize {
+        let (now, last) = (Instant::now(), EntryId { ms: until_ms, seq: u64::MAX });
+        let old = self.after(last);
+        let Some(read) = self.groups.get(group).map(|group| self.after(group.last_delivered)) else { return 0 };
+        let Some(group) = self.groups.get_mut(group) else { return 0 };
+        let before = group.pending.len();
+        group.pending.retain(|id, lease| *id > last || !lease.is_idle(now, age));
+        if let Some(newest) = old.checked_sub(1).filter(|_| old > read).and_then(|index| self.entries.get(index)) {
+            group.last_delivered = newest.id;
+        }
+        before - group.pending.len() + old.saturating_sub(read)
+    }
+
     /// Who reads for `group`, by name.
     pub(super) fn members(&self, group: &str) -> Vec<Member> {
         let Some(group) = self.groups.get(group) else { return Vec::new() };

@@ -25,6 +25,7 @@ script!(RENEW, "renew.lua");
 script!(HAND_BACK, "hand_back.lua");
 script!(RESIGN, "resign.lua");
 script!(DEPTH, "depth.lua");
+script!(EXPIRE, "expire.lua");
 script!(MEMBERS, "members.lua");
 script!(TRIM, "trim.lua");
 script!(ADMIT, "admit.lua");
