@@ -57,7 +57,11 @@ pub(super) async fn wait_for_start(frames: &mut socket::Inbox) -> Result<Start, 
         Ok(Ok(ClientMessage::Start(start))) => Ok(start),
         Ok(Ok(_)) => Err(bad_order("the first message must be `start`")),
         Ok(Err(end)) => Err(end),
-        Err(_) => Err(bad_order("no `start` came within 10 s; send it right after connecting")),
+        // Not its fault, perhaps: a client that was starved may well come back, and for a session.
+        Err(_) => {
+            let message = "no `start` came within 10 s; connect again, and send it right after connecting";
+            Err(End::Error(ErrorCode::Timeout, message.to_owned()))
+        }
     }
 }
 

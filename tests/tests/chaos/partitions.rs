@@ -72,7 +72,9 @@ impl House {
         command.env("HEALTH_BIND", "0.0.0.0").env("HEALTH_PORT", HEALTH_PORT.to_string());
         command.env("SESSIONS_PER_USER", "1000").env("CONNECTIONS_PER_MINUTE", "100000");
         command.env("SILENCE_THRESHOLD_SECONDS", SILENCE_SECONDS).stdin(Stdio::null());
-        Gateway(command.spawn().unwrap())
+        let home = tempfile::tempdir().unwrap();
+        let child = command.current_dir(&home).spawn().unwrap();
+        Gateway { child, _home: home }
     }
 
     /// Sessions that the gateway holds open, as it tells over the cable to Redis.
@@ -89,18 +91,22 @@ impl Drop for House {
     }
 }
 
-struct Gateway(Child);
+struct Gateway {
+    child: Child,
+    /// Where its database is.
+    _home: tempfile::TempDir,
+}
 
 impl Gateway {
     fn rss_mb(&self) -> f64 {
-        tests::cost::resident_mib(self.0.id()).unwrap_or(f64::NAN)
+        tests::cost::resident_mib(self.child.id()).unwrap_or(f64::NAN)
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

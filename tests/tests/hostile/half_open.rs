@@ -54,7 +54,7 @@ async fn whoever_does_not_go_on_or_reads_nothing_is_cut_off_after_ten_seconds() 
         tokio::join!(lasts(idle), lasts(half), lasts(slow), lasts(start), slow_reader());
     figure("cut_off_slow_reader_seconds", reader);
     assert!(reader > 9.0, "{reader} s");
-    assert_eq!(start.0.close_code(), Some(4400), "{:?}", String::from_utf8_lossy(&start.0.said));
+    assert_eq!(start.0.close_code(), Some(4408), "{:?}", String::from_utf8_lossy(&start.0.said));
     for (name, (_, after)) in [("idle", idle), ("half_head", half), ("slow_head", slow), ("no_start", start)] {
         figure(&format!("cut_off_{name}_seconds"), after);
         assert!((9.0..25.0).contains(&after), "{name}: {after} s");
