@@ -5,6 +5,7 @@
 //! - [`Matrix`]: weights packed once, multiplied with bias, activation, gate and residual fused in; [`Convolution`] on it
 //! - [`self_attention`] of an encoder; [`attend`] over [`KeysValues`] that grow, of a decoder
 //! - [`layer_norm`], [`rms_norm`]; [`best_of`], [`top_k`], [`log_sum_exp`]: a row of scores to a token
+//! - [`VoiceNetwork`]: how likely a frame of a spectrum holds speech
 //! - [`Threads`]: the team that the kernels called inside share
 //!
 //! What those are made of: `simd`, the instructions at several levels ([`Level`]) chosen at run time; `tile` and `multiply`,
@@ -31,6 +32,7 @@ mod self_attention;
 mod simd;
 mod threads;
 mod tile;
+mod voice;
 
 pub use attend::{Attend, attend, attention_weights};
 pub use choose::{Best, best_of, log_sum_exp, top_k};
@@ -43,3 +45,4 @@ pub use precision::{ParsePrecisionError, Precision};
 pub use self_attention::{SelfAttention, self_attention};
 pub use simd::Level;
 pub use threads::Threads;
+pub use voice::{VOICE_BINS, VoiceNetwork};

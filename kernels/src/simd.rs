@@ -74,6 +74,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn dot_pairs(sum: Self::F, w: Self::I, a: Self::I) -> Self::F;
     /// sum + the four products of unsigned bytes of `w` and signed bytes of `a`.
     unsafe fn dot_quads(sum: Self::I, w: Self::I, a: Self::I) -> Self::I;
+    /// sum + w.low * a.low + w.high * a.high, the words being pairs of signed numbers of sixteen bits.
+    unsafe fn dot_halves(sum: Self::I, w: Self::I, a: Self::I) -> Self::I;
 
     /// See `tile::Tile::run`; here because the shape of a tile is a level's own.
     unsafe fn tile<D: crate::tile::Dot<Self>, K: crate::tile::Sink<Self, D>>(

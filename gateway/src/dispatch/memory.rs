@@ -53,6 +53,12 @@ impl Dispatch {
         self.utterances.contains_key(&utterance)
     }
 
+    /// Whether there is something to take: closed utterances, committed text that has grown, what was shown.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.grown || !self.closed.is_empty() || !self.tally.shown.is_empty()
+    }
+
     /// What must be known to go on, but for the settings.
     #[must_use]
     pub fn memory(&self) -> MemoryView<'_> {

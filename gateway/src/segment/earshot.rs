@@ -7,15 +7,16 @@
 
 use std::collections::VecDeque;
 
-use earshot::Detector;
+use kernels::VoiceNetwork;
 
 use super::{
     SpeechDetector,
+    spectrum::{HOP, Spectrum},
     steady::{Steadiness, power, power_db},
 };
 
 /// Samples in a frame (16 ms); the network takes no other size.
-const FRAME_SAMPLES: usize = 256;
+const FRAME_SAMPLES: usize = HOP;
 /// Level the network hears a stream at, in dBFS. Of those tried, the one where noise of all kinds stays below what
 /// speech in noise reaches.
 const TARGET_DB: f32 = -34.0;
@@ -32,7 +33,8 @@ const REMEMBERED: usize = 32;
 type Frame = [i16; FRAME_SAMPLES];
 
 pub(crate) struct Earshot {
-    network: Box<Detector>,
+    spectrum: Spectrum,
+    network: VoiceNetwork,
     steadiness: Steadiness,
     /// Level followed, in dBFS; none before the first frame.
     level_db: Option<f32>,
@@ -43,7 +45,8 @@ pub(crate) struct Earshot {
 impl Earshot {
     pub(crate) fn new() -> Self {
         Self {
-            network: Detector::default_boxed(),
+            spectrum: Spectrum::new(),
+            network: VoiceNetwork::new(),
             steadiness: Steadiness::new(FRAME_SAMPLES),
             level_db: None,
             unheard: VecDeque::new(),
@@ -63,9 +66,7 @@ impl Earshot {
     }
 
     fn ask(&mut self, frame: &Frame, gain: f32) -> f32 {
-        let levelled: [f32; FRAME_SAMPLES] =
-            std::array::from_fn(|n| (f32::from(frame[n]) / 32768.0 * gain).clamp(-1.0, 1.0));
-        self.network.predict_f32(&levelled)
+        self.spectrum.of(frame, gain, |spectrum| self.network.hear(spectrum))
     }
 }
 
@@ -92,9 +93,52 @@ impl SpeechDetector for Earshot {
     }
 
     fn reset(&mut self) {
+        self.spectrum.reset();
         self.network.reset();
         self.steadiness.reset();
         self.level_db = None;
         self.unheard.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn speech(name: &str) -> Vec<i16> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/speech").join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        let data = bytes.windows(4).position(|word| word == b"data").unwrap() + 8;
+        bytes[data..].as_chunks().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect()
+    }
+
+    /// A small generator, so that a failure is the same every time.
+    fn roll(state: &mut u64) -> i16 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 48) as i16
+    }
+
+    #[test]
+    fn it_says_what_the_network_it_was_taken_from_says() {
+        let mut state = 7;
+        let noise = (0..160_000).map(|_| roll(&mut state) / 16).collect();
+        let hum = (0..80_000).map(|n| ((n as f32 * 0.05).sin() * 20_000.0) as i16).collect();
+        let streams = [speech("en.wav"), speech("de.wav"), speech("es.wav"), noise, hum, vec![0; 16_000]];
+        let (mut asked, mut furthest) = (0, 0.0_f32);
+        for samples in streams {
+            for gain in [0.03, 0.4, 1.0, 6.0] {
+                let mut ours = Earshot::new();
+                let mut theirs = earshot::Detector::default_boxed();
+                for frame in samples.as_chunks().0 {
+                    let louder: [f32; FRAME_SAMPLES] =
+                        std::array::from_fn(|n| (f32::from(frame[n]) / 32768.0 * gain).clamp(-1.0, 1.0));
+                    furthest = furthest.max((ours.ask(frame, gain) - theirs.predict_f32(&louder)).abs());
+                    asked += 1;
+                }
+            }
+        }
+        assert!(asked > 5_000 && furthest < 1e-3, "{furthest} apart in {asked} frames");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`resample`]: the client's PCM becomes 16 kHz mono.
 //! - [`detector`]: "how likely is this frame speech", a trait, with [`earshot`] (default) and [`webrtc`] behind it.
+//! - [`spectrum`]: what the network behind the default one hears.
 //! - [`steady`]: sounds that keep their level are not speech, whatever a detector says.
 //! - [`onset`]: how many likely frames make the start of speech.
 //! - [`certainty`]: how much of an utterance the detector is sure about.
@@ -15,6 +16,7 @@ mod onset;
 mod quiet;
 pub mod resample;
 pub mod segmenter;
+mod spectrum;
 mod steady;
 mod webrtc;
 

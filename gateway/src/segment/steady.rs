@@ -39,12 +39,17 @@ impl Steadiness {
     /// stream that begins in the middle of a noise must not look like a sudden sound.
     pub(crate) fn hear(&mut self, power: f32) -> bool {
         // Two frames together, because one may hold less than a whole wave of a low hum.
-        self.levels.push_back(power_db(f32::midpoint(power, self.last_power)));
+        let newest = power_db(f32::midpoint(power, self.last_power));
+        self.levels.push_back(newest);
         self.last_power = power;
         if self.levels.len() <= self.window {
             return true;
         }
         self.levels.pop_front();
+        // Most often one of the first already tells.
+        if self.levels.iter().any(|db| (newest - db).abs() >= STEADY_DB) {
+            return false;
+        }
         let (low, high) = self.levels.iter().fold((f32::MAX, f32::MIN), |(l, h), &db| (l.min(db), h.max(db)));
         high - low < STEADY_DB
     }

@@ -23,8 +23,8 @@ use crate::{
     socket::{self, Inbound, Outbox},
 };
 
-/// How often the session looks at its clocks.
-const TICK: Duration = Duration::from_millis(200);
+/// How often the session looks at its clocks: no limit is shorter than 2 s, and who is silent costs little else.
+const TICK: Duration = Duration::from_millis(500);
 /// A step that takes longer waits for the bus (or for a client that reads slowly): from then on frames are read and held.
 /// Until then they wait in the socket, as they do in every step.
 const HOLD_AFTER: Duration = Duration::from_millis(250);

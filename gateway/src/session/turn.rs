@@ -69,9 +69,12 @@ impl Session {
 
     /// Asks for the decodes that are due, writes down what was learnt, then says what is to be said.
     pub(super) async fn turn(&mut self, outbox: &Outbox) -> Result<(), End> {
+        let mut jobs = self.dispatch.due(Instant::now());
+        if jobs.is_empty() && self.unsaid.is_empty() && !self.settings_changed && !self.dispatch.has_news() {
+            return Ok(());
+        }
         // What is taken out of memory here and does not reach the bus must not be written down later as if it had.
         self.torn = true;
-        let mut jobs = self.dispatch.due(Instant::now());
         self.traces.asked(&mut jobs);
         let number = |message| {
             self.event += 1;

@@ -159,6 +159,10 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         _mm256_fmadd_ps(high(w), high(a), _mm256_fmadd_ps(low(w), low(a), sum))
     }
     #[inline(always)]
+    unsafe fn dot_halves(sum: Self::I, w: Self::I, a: Self::I) -> Self::I {
+        _mm256_add_epi32(sum, _mm256_madd_epi16(w, a))
+    }
+    #[inline(always)]
     unsafe fn dot_quads(sum: Self::I, w: Self::I, a: Self::I) -> Self::I {
         if VNNI {
             return _mm256_dpbusd_avx_epi32(sum, w, a);

@@ -160,6 +160,10 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         _mm512_fmadd_ps(high(w), high(a), _mm512_fmadd_ps(low(w), low(a), sum))
     }
     #[inline(always)]
+    unsafe fn dot_halves(sum: Self::I, w: Self::I, a: Self::I) -> Self::I {
+        _mm512_dpwssd_epi32(sum, w, a)
+    }
+    #[inline(always)]
     unsafe fn dot_quads(sum: Self::I, w: Self::I, a: Self::I) -> Self::I {
         _mm512_dpbusd_epi32(sum, w, a)
     }
