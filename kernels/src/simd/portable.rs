@@ -132,7 +132,8 @@ impl Simd for Portable {
     unsafe fn dot_halves(sum: Self::I, w: Self::I, a: Self::I) -> Self::I {
         use std::{arch::x86_64::*, mem::transmute};
         // SAFETY: every processor of this kind has SSE2, and all of these are sixteen bytes.
-        transmute(_mm_add_epi32(transmute(sum), _mm_madd_epi16(transmute(w), transmute(a))))
+        let [sum, w, a] = [sum, w, a].map(|words| transmute::<Self::I, __m128i>(words));
+        transmute::<__m128i, Self::I>(_mm_add_epi32(sum, _mm_madd_epi16(w, a)))
     }
     #[cfg(not(target_arch = "x86_64"))]
     #[inline(always)]
