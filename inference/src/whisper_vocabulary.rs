@@ -30,30 +30,61 @@ pub fn load(directory: &ModelDirectory) -> Result<Tokenizer, ModelError> {
         None => tiktoken(directory)?,
     };
     let fault = |reason: String| ModelError::Malformed { path, reason };
-    let mut layout: Value = match layout {
-        Ok(layout) => layout,
-        Err(reason) => return Err(fault(reason)),
-    };
-    for token in layout["added_tokens"].as_array_mut().into_iter().flatten() {
+    layout.and_then(tokenizer).map_err(fault)
+}
+
+/// Builds the vocabulary that a layout tells of.
+fn tokenizer(layout: Value) -> Result<Tokenizer, String> {
+    let mut tokenizer: Tokenizer = serde_json::from_value(parts(layout)?).map_err(|e| e.to_string())?;
+    tokenizer.set_encode_special_tokens(true);
+    Ok(tokenizer)
+}
+
+/// What a vocabulary of Whisper has, taken out of whatever else the file says. The library builds other kinds as well, and some of
+/// those panic at numbers that make no sense.
+fn parts(mut layout: Value) -> Result<Value, String> {
+    for (part, kind) in [("model", "BPE"), ("pre_tokenizer", "ByteLevel"), ("decoder", "ByteLevel")] {
+        let found = &layout[part]["type"];
+        if found != kind {
+            return Err(format!("its {part} is of the type {found}, that of a Whisper model of \"{kind}\""));
+        }
+    }
+    let mut take = |path: &str| layout.pointer_mut(path).map(Value::take);
+    let mut added = take("/added_tokens").unwrap_or(json!([]));
+    for token in added.as_array_mut().into_iter().flatten() {
         // Timestamps come without this mark, and would be recognised in a text.
         if let Some(token) = token.as_object_mut() {
             token.insert("special".to_owned(), Value::Bool(true));
         }
     }
-    let mut tokenizer: Tokenizer = serde_json::from_value(layout).map_err(|e| fault(e.to_string()))?;
-    tokenizer.set_encode_special_tokens(true);
-    Ok(tokenizer)
+    let model = json!({
+        "type": "BPE", "vocab": take("/model/vocab"), "merges": take("/model/merges"),
+        "unk_token": take("/model/unk_token"), "ignore_merges": take("/model/ignore_merges").unwrap_or(json!(false)),
+    });
+    Ok(json!({
+        "version": "1.0", "added_tokens": added,
+        "pre_tokenizer": take("/pre_tokenizer"), "decoder": take("/decoder"), "model": model,
+    }))
 }
 
-/// For the fuzz targets alone: how many tokens a tiktoken file of a model with `size` tokens has.
+/// For the fuzz targets alone: a vocabulary from the bytes of a `tokenizer.json`.
 ///
 /// # Errors
 /// What is wrong with it.
 #[doc(hidden)]
-pub fn probe_tiktoken(file: &[u8], size: usize) -> Result<usize, String> {
+pub fn probe_json(file: &[u8]) -> Result<Tokenizer, String> {
+    serde_json::from_slice(file).map_err(|e| e.to_string()).and_then(tokenizer)
+}
+
+/// For the fuzz targets alone: how many tokens a tiktoken file has, and the vocabulary that they make. The special tokens, 1608
+/// that are always the same, are left out: they would take a hundred times as long as the rest.
+///
+/// # Errors
+/// What is wrong with it.
+#[doc(hidden)]
+pub fn probe_tiktoken(file: &[u8]) -> Result<(usize, Tokenizer), String> {
     let tokens = ranked_tokens(file)?;
-    let written = layout(&tokens, size)?;
-    serde_json::from_value::<Tokenizer>(written).map(|_| tokens.len()).map_err(|e| e.to_string())
+    Ok((tokens.len(), tokenizer(layout(&tokens, Vec::new())?)?))
 }
 
 /// The path of a tiktoken file and its content in the layout of `tokenizer.json`.
@@ -66,7 +97,10 @@ fn tiktoken(directory: &ModelDirectory) -> Result<(PathBuf, Result<Value, String
     let path = directory.file("multilingual.tiktoken").or_else(|| directory.file("gpt2.tiktoken"));
     let path = path.ok_or_else(|| ModelError::NoTokenizer { path: directory.path().to_owned(), wanted })?;
     let size = directory.json::<Config>("config.json")?.vocab_size;
-    let layout = ranked_tokens(&read(&path)?).and_then(|tokens| layout(&tokens, size));
+    let layout = ranked_tokens(&read(&path)?).and_then(|tokens| {
+        let specials = specials(tokens.len(), size)?;
+        layout(&tokens, specials)
+    });
     Ok((path, layout))
 }
 
@@ -107,8 +141,7 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn layout(tokens: &[Vec<u8>], size: usize) -> Result<Value, String> {
-    let specials = specials(tokens.len(), size)?;
+fn layout(tokens: &[Vec<u8>], specials: Vec<String>) -> Result<Value, String> {
     let letters = letters();
     let spell = |token: &[u8]| -> String { token.iter().map(|byte| letters[usize::from(*byte)]).collect() };
     let ranks: HashMap<&[u8], usize> =
@@ -182,6 +215,33 @@ mod tests {
         for damaged in [&b"IQ=="[..], b"IQ== 1", b"I*== 0", b"IQ== x", b"\xff"] {
             assert!(ranked_tokens(damaged).is_err(), "{damaged:?}");
         }
+    }
+
+    /// Each of these made the library panic, or this module.
+    #[test]
+    fn what_no_whisper_model_has_is_refused_or_left_out() {
+        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true });
+        let whole = json!({
+            "version": "1.0", "pre_tokenizer": byte_level, "decoder": byte_level,
+            "model": { "type": "BPE", "vocab": { "a": 0, "b": 1, "ab": 2 }, "merges": ["a b"] },
+        });
+        let read = |layout: &Value| probe_json(layout.to_string().as_bytes()).map_err(|error| error.to_string());
+        assert_eq!(read(&whole).unwrap().get_vocab_size(true), 3);
+        for nothing in [json!([]), json!("a"), json!(1), json!({})] {
+            assert!(read(&nothing).unwrap_err().contains("its model is of the type null"), "{nothing}");
+        }
+        let with = |path: &str, value: Value| {
+            let mut layout = whole.clone();
+            let (part, key) = path.rsplit_once('/').unwrap();
+            let part = layout.pointer_mut(part).and_then(Value::as_object_mut).unwrap();
+            part.insert(key.to_owned(), value);
+            read(&layout)
+        };
+        assert!(with("/model/continuing_subword_prefix", json!("longer than what it stands before")).is_ok());
+        assert!(with("/normalizer", json!({ "type": "Precompiled", "precompiled_charsmap": "BAAAAP///38=" })).is_ok());
+        assert!(with("/truncation", json!({ "max_length": 1, "stride": 9 })).is_ok());
+        assert!(with("/model/type", json!("Unigram")).unwrap_err().contains("Unigram"));
+        assert!(with("/decoder", Value::Null).unwrap_err().contains("its decoder"));
     }
 
     #[test]

@@ -16,6 +16,28 @@ const SLOWEST: u64 = 10;
 const MOST_MEMORY: u64 = 2048;
 /// What libFuzzer calls the number of inputs it tried.
 const EXECUTED: &str = "stat::number_of_executed_units:";
+/// And how many a second.
+const A_SECOND: &str = "stat::average_exec_per_sec:";
+/// Longest input, bytes, for each target: some times its files in the corpus. What is longer takes longer, and says the same.
+const LONGEST: [(&str, u32); 15] = [
+    ("client_message", 1024),
+    ("session", 512),
+    ("server_event", 2048),
+    ("head", 1024),
+    ("resume_token", 160),
+    ("token", 1024),
+    ("bus_entry", 1024),
+    ("session_state", 3072),
+    ("audio", 384),
+    ("recording", 6144),
+    ("sentencepiece", 6144),
+    ("tokenizer", 2560),
+    ("weights", 1024),
+    ("gguf", 1024),
+    ("glossary", 512),
+];
+/// Of a target that is not named there.
+const LONGEST_OF_OTHERS: u32 = 4096;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -46,10 +68,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     let chosen = if arguments.targets.is_empty() { all } else { arguments.targets.clone() };
     let mut whole = true;
     for target in chosen {
-        let (executed, broken) = one(workspace, &target, arguments)?;
-        print(&format!("FIGURE fuzz_{target}_executions {executed}"));
-        print(&format!("FIGURE fuzz_{target}_crashes {broken}"));
-        whole &= broken == 0 && executed > 0;
+        let found = one(workspace, &target, arguments)?;
+        print(&format!("FIGURE fuzz_{target}_executions {}", found.executed));
+        print(&format!("FIGURE fuzz_{target}_per_second {}", found.a_second));
+        print(&format!("FIGURE fuzz_{target}_crashes {}", u8::from(found.broke)));
+        whole &= !found.broke && found.executed > 0;
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -98,24 +121,38 @@ fn targets(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
-/// Inputs that were tried, and how many of them broke something: libFuzzer stops at the first.
-fn one(workspace: &Workspace, target: &str, arguments: &Arguments) -> anyhow::Result<(u64, u32)> {
+/// What came of a target.
+struct Found {
+    /// Inputs that were tried.
+    executed: u64,
+    a_second: u64,
+    /// One of them broke something, and was the last: libFuzzer stops there.
+    broke: bool,
+}
+
+fn one(workspace: &Workspace, target: &str, arguments: &Arguments) -> anyhow::Result<Found> {
     // What is found goes there, and not among the committed files.
     let found = workspace.target.join("fuzz-corpus").join(target);
     fs::create_dir_all(&found).context("what is found has no place")?;
     let mut command = fuzz(workspace, "run");
     command.arg(target).arg(&found).arg(Path::new("corpus").join(target)).arg("--");
     let seconds = arguments.seconds.unwrap_or(if arguments.executions.is_some() { 1800 } else { 60 });
-    command.arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
+    let longest = LONGEST.iter().find(|(name, _)| *name == target).map_or(LONGEST_OF_OTHERS, |(_, longest)| *longest);
+    command.args([
+        format!("-max_total_time={seconds}"),
+        format!("-max_len={longest}"),
+        "-print_final_stats=1".to_owned(),
+    ]);
     command.args([format!("-timeout={SLOWEST}"), format!("-rss_limit_mb={MOST_MEMORY}")]);
     command.args(arguments.executions.map(|runs| format!("-runs={runs}")));
     say(&line(&command));
     let output = command.stdin(Stdio::null()).output().context("cargo-fuzz does not start")?;
     let log = String::from_utf8_lossy(&output.stderr);
-    let executed = log.lines().filter_map(|line| line.strip_prefix(EXECUTED)?.trim().parse().ok()).next_back();
-    if !output.status.success() {
+    let stat = |name: &str| log.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse().ok()).next_back();
+    let broke = !output.status.success();
+    if broke {
         say(&log);
         say(&format!("{target} broke: mend it, and add the input it names to fuzz/corpus/{target}"));
     }
-    Ok((executed.unwrap_or(0), u32::from(!output.status.success())))
+    Ok(Found { executed: stat(EXECUTED).unwrap_or(0), a_second: stat(A_SECOND).unwrap_or(0), broke })
 }

@@ -5,17 +5,17 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use candle_core::quantized::gguf_file::Content;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
+use super::gguf_header::Header;
 use super::weights::{Source, open};
 use crate::error::ModelError;
 
 #[derive(Debug)]
 pub(super) struct GgufFile {
     path: PathBuf,
-    content: Content,
+    header: Header,
     /// Hugging Face's name to the file's.
     names: HashMap<String, String>,
 }
@@ -23,34 +23,25 @@ pub(super) struct GgufFile {
 impl GgufFile {
     pub(super) fn open(path: PathBuf) -> Result<Self, ModelError> {
         let (file, length) = open(&path)?;
-        let fault = |reason: String| ModelError::Malformed { path: path.clone(), reason };
-        let content = Content::read(&mut BufReader::new(file)).map_err(|e| fault(e.to_string()))?;
-        for (name, info) in &content.tensor_infos {
-            let count = info.shape.dims().iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim));
-            let bytes =
-                count.map(|count| (count / info.ggml_dtype.block_size()) as u128 * info.ggml_dtype.type_size() as u128);
-            let end = bytes.map(|bytes| bytes + u128::from(info.offset) + u128::from(content.tensor_data_offset));
-            if end.is_none_or(|end| end > u128::from(length)) {
-                return Err(fault(format!("tensor {name} lies beyond its end; the file is cut short")));
-            }
-        }
+        let header = Header::read(&mut BufReader::new(file), length);
+        let header = header.map_err(|reason| ModelError::Malformed { path: path.clone(), reason })?;
         // A gated feed-forward block has two first halves, and then llama.cpp's "up" is the second.
-        let gated = content.tensor_infos.keys().any(|name| name.contains(".ffn_gate."));
-        let named = content.tensor_infos.keys().map(|name| (hugging_face_name(name, gated), name.clone()));
+        let gated = header.tensors.keys().any(|name| name.contains(".ffn_gate."));
+        let named = header.tensors.keys().map(|name| (hugging_face_name(name, gated), name.clone()));
         let names = named.collect();
-        Ok(Self { path, content, names })
+        Ok(Self { path, header, names })
     }
 
     fn load(&self, name: &str, device: &Device) -> Result<QTensor, String> {
-        let name = self.names.get(name).ok_or("is missing")?;
+        let info = self.names.get(name).and_then(|own| self.header.tensors.get(own)).ok_or("is missing")?;
         let mut file = File::open(&self.path).map_err(|e| e.to_string())?;
-        self.content.tensor(&mut file, name, device).map_err(|e| e.to_string())
+        info.read(&mut file, self.header.start, device).map_err(|e| e.to_string())
     }
 }
 
 impl Source for GgufFile {
     fn tensors(&self) -> Vec<(&str, &[usize])> {
-        let shape = |name: &String| self.content.tensor_infos.get(name).map(|info| info.shape.dims());
+        let shape = |name: &String| self.header.tensors.get(name).map(|info| info.shape.dims());
         self.names.iter().filter_map(|(name, own)| Some((name.as_str(), shape(own)?))).collect()
     }
 
@@ -59,7 +50,7 @@ impl Source for GgufFile {
     }
 
     fn quantized(&self, name: &str, device: &Device) -> Result<Option<QTensor>, String> {
-        let info = self.names.get(name).and_then(|own| self.content.tensor_infos.get(own)).ok_or("is missing")?;
+        let info = self.names.get(name).and_then(|own| self.header.tensors.get(own)).ok_or("is missing")?;
         match info.ggml_dtype {
             GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16 => Ok(None),
             _ => self.load(name, device).map(Some),

@@ -1,6 +1,7 @@
 //! A model directory in the Hugging Face layout: its JSON files and its weights.
 
 mod gguf;
+mod gguf_header;
 mod pickle;
 mod pickle_file;
 #[doc(hidden)]

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Value, View};
-use super::weights::{Source, open, read_part};
+use super::weights::{Source, elements, open, read_part};
 use crate::error::ModelError;
 
 /// How the older files begin: a pickle of torch's magic number.
@@ -86,6 +87,9 @@ fn zipped(reader: BufReader<File>) -> Result<(Value, Storages), String> {
         let mut entry = archive.by_index(i).map_err(|e| e.to_string())?;
         let name = entry.name().map_err(|e| e.to_string())?.into_owned();
         if name.ends_with("/data.pkl") {
+            if root.is_some() {
+                return Err("the archive has several data.pkl".to_owned());
+            }
             root = Some(pickle::read(&mut BufReader::new(&mut entry))?);
         } else if let Some((_, key)) = name.split_once("/data/") {
             let start = entry.data_start().filter(|_| entry.compression() == CompressionMethod::Stored);
@@ -103,7 +107,7 @@ fn legacy(reader: &mut BufReader<File>, length: u64) -> Result<(Value, Storages)
     }
     let root = pickle::read(reader)?;
     let Value::List(keys) = pickle::read(reader)? else { return Err("it does not list its storages".to_owned()) };
-    let sizes: HashMap<String, usize> =
+    let sizes: HashMap<Rc<str>, usize> =
         state(&root).map(|(_, view)| (view.storage.key.clone(), view.storage.dtype.size_in_bytes())).collect();
     let mut storages = Storages::new();
     for key in keys.iter().filter_map(Value::text) {
@@ -135,9 +139,9 @@ fn state(root: &Value) -> impl Iterator<Item = (String, View)> {
 
 /// Checks that a view lies within its storage, and the storage within the file.
 fn place(view: &View, storages: &Storages) -> Result<Place, String> {
-    let (start, bytes) = storages.get(&view.storage.key).ok_or("has no storage")?;
+    let (start, bytes) = storages.get(&*view.storage.key).ok_or("has no storage")?;
     let size = view.storage.dtype.size_in_bytes();
-    let count = view.dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim));
+    let count = elements(&view.dims);
     let reach = view
         .dims
         .iter()

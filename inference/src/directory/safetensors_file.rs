@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::weights::{Source, open, read_part};
+use super::weights::{Source, elements, open, read_part};
 use crate::error::ModelError;
 
 /// The format's limit on its header, in bytes.
@@ -39,6 +39,9 @@ impl SafetensorsFile {
         let wanted = (metadata.data_len() as u64).saturating_add(size + 8);
         if wanted != length {
             return Err(fault(format!("has {length} bytes, its header speaks of {wanted}")));
+        }
+        if let Some((name, _)) = metadata.tensors().iter().find(|(_, info)| elements(&info.shape).is_none()) {
+            return Err(fault(format!("tensor {name} has a shape that nothing can have")));
         }
         let tensors = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         Ok(Self { path, tensors, start: size + 8 })

@@ -117,6 +117,13 @@ impl Weights {
     }
 }
 
+/// How many elements a tensor of this shape has. `None` where they are too many to count, or would be if no dimension were empty:
+/// strides are products of the others.
+pub(super) fn elements(dims: &[usize]) -> Option<usize> {
+    let most = dims.iter().try_fold(1_usize, |count, dim| count.checked_mul((*dim).max(1)))?;
+    Some(if dims.contains(&0) { 0 } else { most })
+}
+
 /// Opens a file; also says how long it is, in bytes.
 pub(super) fn open(path: &Path) -> Result<(File, u64), ModelError> {
     let fault = |e: std::io::Error| ModelError::Read { path: path.to_owned(), reason: e.to_string() };

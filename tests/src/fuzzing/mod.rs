@@ -23,7 +23,7 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("client_message", wire::client_message),
     ("session", session::session),
     ("server_event", wire::server_event),
@@ -37,6 +37,7 @@ pub const TARGETS: [Target; 14] = [
     ("sentencepiece", models::sentencepiece),
     ("tokenizer", models::tokenizer),
     ("weights", models::weights),
+    ("gguf", models::gguf),
     ("glossary", glossary::glossary),
 ];
 

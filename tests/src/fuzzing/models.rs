@@ -6,11 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
-use inference::{
-    directory::{ModelDirectory, probe},
-    sentencepiece::SentencePiece,
-    whisper_vocabulary,
-};
+use inference::{directory::probe, sentencepiece::SentencePiece, whisper_vocabulary};
 
 /// Longest text that is cut into pieces, bytes: segmentation is quadratic in some models.
 const MAX_TEXT: usize = 256;
@@ -45,23 +41,15 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
 /// A vocabulary: a tiktoken file behind a zero byte, else a `tokenizer.json`. What can be read can cut a text.
 pub fn tokenizer(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
-    if *kind == 0 {
-        let lines = data.iter().filter(|byte| **byte == b'\n').count();
-        for size in [lines + 1608, lines + 1609] {
-            if let Ok(tokens) = whisper_vocabulary::probe_tiktoken(data, size) {
-                assert!(tokens <= lines + 1);
-            }
-        }
-        return;
-    }
-    let path = DIRECTORY.join("tokenizer.json");
-    if fs::write(&path, data).is_err() {
-        return;
-    }
-    let Ok(directory) = ModelDirectory::open(&DIRECTORY) else { return };
-    if let Ok(tokenizer) = whisper_vocabulary::load(&directory)
-        && let Ok(encoded) = tokenizer.encode("<|endoftext|> a b", false)
-    {
+    let tokenizer = if *kind == 0 {
+        let Ok((tokens, tokenizer)) = whisper_vocabulary::probe_tiktoken(data) else { return };
+        assert!(tokens <= data.iter().filter(|byte| **byte == b'\n').count() + 1);
+        tokenizer
+    } else {
+        let Ok(tokenizer) = whisper_vocabulary::probe_json(data) else { return };
+        tokenizer
+    };
+    if let Ok(encoded) = tokenizer.encode("<|endoftext|> a b", false) {
         tokenizer.decode(encoded.get_ids(), false).ok();
     }
 }
@@ -80,6 +68,15 @@ pub fn weights(data: &[u8]) {
         return;
     }
     if let Ok(tensors) = probe::tensors(path, *kind == 1) {
+        for (dims, elements) in tensors {
+            assert_eq!(dims.iter().product::<usize>(), elements, "{dims:?}");
+        }
+    }
+}
+
+/// A GGUF file: what can be read has as many elements as its shape says.
+pub fn gguf(data: &[u8]) {
+    if let Ok(tensors) = probe::gguf(data) {
         for (dims, elements) in tensors {
             assert_eq!(dims.iter().product::<usize>(), elements, "{dims:?}");
         }

@@ -15,7 +15,10 @@ use shared::{
     shutdown::CancellationToken,
     wire::{ClientMessage, ErrorCode, Event, MAX_MESSAGE_BYTES, ServerMessage},
 };
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Most frames of one session.
@@ -32,7 +35,9 @@ struct House {
 }
 
 static HOUSE: LazyLock<House> = LazyLock::new(|| {
-    let runtime = Runtime::new().unwrap_or_else(|error| panic!("no runtime: {error}"));
+    // One thread for both sides: handing a frame from thread to thread takes longer than reading it.
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
     let config = GatewayConfig::loopback();
     let bus = Arc::new(MemoryBus::new());
     let registry = Registry::new();
