@@ -224,9 +224,8 @@ async fn nothing_is_acknowledged_before_a_replica_has_it() {
 async fn a_primary_whose_replica_is_gone_goes_on_when_no_sentinel_names_another() {
     let sentinels = Sentinels::spawn().await;
     let bus = RedisBus::connect(&sentinels.url()).await.unwrap();
-    let append = async |token| {
-        bus.append_if("audio", Bytes::from_static(b"pcm"), TTL, None, token).await.map(Option::unwrap)
-    };
+    let append =
+        async |token| bus.append_if("audio", Bytes::from_static(b"pcm"), TTL, None, token).await.map(Option::unwrap);
     append(1).await.unwrap();
     sentinels.replica().signal("KILL");
     let goes_on = async {
