@@ -120,6 +120,7 @@ impl GatewayConfig {
     }
 
     /// Nobody waits for a job that is older: its session was told that there is no answer, or is too far gone to be resumed.
+    /// (One that was resumed at the last moment waits anew, and has its gap a little sooner than it would have.)
     #[must_use]
     pub fn jobs_wanted_for(&self) -> Duration {
         KEPT_FOR + self.final_timeout

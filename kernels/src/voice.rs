@@ -187,6 +187,8 @@ struct Hear<'a> {
 impl Work for Hear<'_> {
     type Output = f32;
 
+    // SAFETY: all vectors are loaded from and stored to arrays whose lengths are multiples of `CHANNELS`, and so of any level's
+    // lanes; where a begin is not, the slice is cut to the lanes first.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> f32 {
         let Self { weights, network: VoiceNetwork { bands, state }, spectrum } = self;
@@ -217,7 +219,9 @@ unsafe fn listen<S: Simd>(weights: &Weights, spectrum: &[f32; 2 * VOICE_BINS], b
         let factors = &weights.factors[from..until];
         let mut sum = S::splat(0.0);
         for at in (0..factors.len()).step_by(S::LANES) {
-            sum = S::fma(S::load(power[bin + at..].as_ptr()), S::load(factors[at..].as_ptr()), sum);
+            // Both have as much behind: rooms and factors are multiples of the widest vector.
+            let (power, factors) = (&power[bin + at..][..S::LANES], &factors[at..][..S::LANES]);
+            sum = S::fma(S::load(power.as_ptr()), S::load(factors.as_ptr()), sum);
         }
         *band = S::sum(sum);
     }

@@ -1,7 +1,8 @@
 //! The head of a GGUF file: which tensors it has, and where.
 //!
 //! candle's own reader keeps all that the head says besides, vocabularies of many megabytes among it, and panics at an alignment of
-//! nothing. This one keeps the tensors, and believes no length that the file has no room for.
+//! nothing. This one keeps the tensors, and believes no length that the file has no room for. It refuses what the specification
+//! does not know: an alignment that is no u32, a tensor without elements, two of one name.
 
 use std::collections::HashMap;
 use std::io::{self, Read};

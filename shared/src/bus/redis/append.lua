@@ -6,6 +6,8 @@ if not guard_holds() then
 end
 local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
 if newest and newest[2][3] == 't' and newest[2][4] == token then
+  -- Written again all the same: whoever asks whether a replica has it asks about what this connection wrote.
+  redis.call('PEXPIRE', stream, ttl)
   return newest[1]
 end
 local id = redis.call('XADD', stream, '*', 'd', payload, 't', token)

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{
     breaker::{Breaker, OPEN_AFTER},
     error::{describe, ends_connection, is_replica, wants_primary},
-    replicas::{Leads, Replicas},
+    replicas::{InDoubt, Leads, Replicas},
     route::Route,
     settings::RedisSettings,
 };
@@ -166,9 +166,10 @@ impl Link {
     async fn attempt(&self, request: &Request<'_>) -> Result<Value, BusError> {
         let (leads, mut connection) = self.shared_connection().await?;
         let generation = leads.generation;
+        let lasts = matches!(request, Request::Lasting(_)) && self.0.route.may_move();
         let sent = async {
             let reply = request.send(&mut connection).await?;
-            if matches!(request, Request::Lasting(_)) && self.0.route.may_move() {
+            if lasts {
                 self.0.replicas.have(leads, &mut connection).await?;
             }
             Ok(reply)
@@ -178,7 +179,16 @@ impl Link {
                 self.state().breaker.answered();
                 return Ok(reply);
             }
-            Err(error) => error,
+            Err(InDoubt::Error(error)) => error,
+            Err(InDoubt::Unconfirmed(reason)) => {
+                self.state().breaker.answered();
+                // It may have lost its office to a replica that does not follow it any more.
+                let looked = self.state().looked;
+                if looked.elapsed() >= STAY {
+                    self.look_again().await;
+                }
+                return Err(BusError::Unreachable { url: self.0.url.clone(), reason: reason.to_owned() });
+            }
         };
         let described = self.describe(&error);
         if ends_connection(&error) {

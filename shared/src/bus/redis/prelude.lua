@@ -41,6 +41,9 @@ local function produce()
   local id = false
   if redis.call('SET', seen, '', 'NX', 'PX', seen_ttl) then
     id = redis.call('XADD', stream, '*', 'd', payload)
+  else
+    -- As append does, and for the same reason.
+    redis.call('PEXPIRE', seen, seen_ttl)
   end
   for _ = 1, sets do
     if id then

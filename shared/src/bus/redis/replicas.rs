@@ -11,11 +11,11 @@ use std::{
 use redis::{ErrorKind, RedisError, RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::{sync::Mutex, time::Instant};
 
-/// A replica in a data centre confirms within a millisecond. All commands of the connection wait meanwhile, and they give up
-/// after 2 s.
-const WAIT_MS: u64 = 500;
-/// Questions for one write, before its caller hears that it is not safe.
-const QUESTIONS: u32 = 3;
+/// A replica in a data centre confirms within a millisecond. All commands of the connection wait meanwhile, and the most
+/// impatient of them gives up after 500 ms.
+const WAIT_MS: u64 = 150;
+/// Questions for one write, before its caller hears that it is not safe: 1.5 s.
+const QUESTIONS: u32 = 10;
 /// A replica that said nothing for longer does not count any more: `min-replicas-max-lag`, which a primary goes by when it
 /// decides whether to take in anything at all.
 const MAX_LAG_SECONDS: u64 = 10;
@@ -39,12 +39,29 @@ pub(super) struct Leads {
     pub(super) moves: u64,
 }
 
+/// Why a write is not known to be safe.
+#[derive(Debug)]
+pub(super) enum InDoubt {
+    /// The connection broke, or the server refused the question.
+    Error(RedisError),
+    /// The connection is sound, and no replica has it; why.
+    Unconfirmed(&'static str),
+}
+
+impl From<RedisError> for InDoubt {
+    fn from(error: RedisError) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// What is known of a primary.
 #[derive(Default)]
 struct Known {
     of: Leads,
     /// All writes up to this one are safe.
     safe: u64,
+    /// For all writes up to this one there was no answer, or none that would do.
+    asked_in_vain: u64,
     /// Whether it had a replica since it became the primary.
     followed: bool,
     /// Since when it has none, and when that was looked at last.
@@ -55,12 +72,8 @@ impl Known {
     /// What stays true when a connection is followed by another one.
     fn of(&self, leads: Leads) -> Self {
         // What was written before a connection broke says nothing of this one.
-        let of_another = Self { of: leads, ..Self::default() };
-        if self.of.moves == leads.moves {
-            Self { followed: self.followed, alone: self.alone, ..of_another }
-        } else {
-            of_another
-        }
+        let fresh = Self { of: leads, ..Self::default() };
+        if self.of.moves == leads.moves { Self { followed: self.followed, alone: self.alone, ..fresh } } else { fresh }
     }
 
     /// Whether its being alone need not be looked at again yet.
@@ -73,6 +86,28 @@ impl Known {
     fn may_be_alone(&self, since: Instant) -> bool {
         !self.followed || since.elapsed() >= DEPOSED_WITHIN
     }
+
+    /// Asks until a replica has everything, or there is none that could.
+    async fn ask(&mut self, connection: &mut MultiplexedConnection) -> Result<(), InDoubt> {
+        for question in 0..QUESTIONS {
+            // Nobody would answer the question to a primary without replicas, and all would wait for that.
+            let in_doubt = question > 0 || !self.followed || self.alone.is_some();
+            if in_doubt && !is_followed(connection).await? {
+                let now = Instant::now();
+                let since = self.alone.map_or(now, |(since, _)| since);
+                if self.alone.replace((since, now)).is_none() {
+                    tracing::warn!("no replica follows the primary of Redis: what it takes in now is lost if it dies");
+                }
+                let may = self.may_be_alone(since);
+                return if may { Ok(()) } else { Err(InDoubt::Unconfirmed("its replica just went away")) };
+            }
+            (self.followed, self.alone) = (true, None);
+            if ask(connection).await? > 0 {
+                return Ok(());
+            }
+        }
+        Err(InDoubt::Unconfirmed("no replica confirms what it took in"))
+    }
 }
 
 impl Replicas {
@@ -80,42 +115,33 @@ impl Replicas {
     /// over to, and need not wait; whether it may take in anything at all, `min-replicas-to-write` says.
     ///
     /// # Errors
-    /// When a replica follows and does not confirm in time, the last one went away just now, or the connection breaks. The
-    /// error ends the connection: the sentinels say where the next one leads.
-    pub(super) async fn have(&self, leads: Leads, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    /// When a replica follows and does not confirm in time, the last one went away just now, or the connection breaks.
+    pub(super) async fn have(&self, leads: Leads, connection: &mut MultiplexedConnection) -> Result<(), InDoubt> {
         let write = self.wanted.fetch_add(1, Ordering::SeqCst) + 1;
         let mut known = self.known.lock().await;
+        if leads.generation < known.of.generation {
+            // Nobody need ask there again, and those who wait for the newer one need not wait for that.
+            return Err(InDoubt::Unconfirmed("the connection was given up"));
+        }
         if known.of != leads {
             *known = known.of(leads);
         }
         if known.safe >= write || known.goes_on_alone() {
             return Ok(());
         }
-        let covered = self.wanted.load(Ordering::SeqCst);
-        for question in 0..QUESTIONS {
-            // Nobody would answer the question to a primary without replicas, and all would wait for that.
-            let in_doubt = question > 0 || !known.followed || known.alone.is_some();
-            if in_doubt && !is_followed(connection).await? {
-                let now = Instant::now();
-                let since = known.alone.map_or(now, |(since, _)| since);
-                if known.alone.replace((since, now)).is_none() {
-                    tracing::warn!("no replica follows the primary of Redis: what it takes in now is lost if it dies");
-                }
-                return if known.may_be_alone(since) { Ok(()) } else { Err(unsafe_yet("its replica just went away")) };
-            }
-            (known.followed, known.alone) = (true, None);
-            if ask(connection).await? > 0 {
-                known.safe = covered;
-                return Ok(());
-            }
+        if known.asked_in_vain >= write {
+            return Err(InDoubt::Unconfirmed("no replica confirms what it took in"));
         }
-        Err(unsafe_yet("no replica confirms what it took in"))
+        let covered = self.wanted.load(Ordering::SeqCst);
+        let answer = known.ask(connection).await;
+        match answer {
+            // To go on alone is looked at again; what is safe stays so.
+            Ok(()) if known.alone.is_none() => known.safe = covered,
+            Ok(()) => {}
+            Err(_) => known.asked_in_vain = covered,
+        }
+        answer
     }
-}
-
-/// The error that ends a connection whose primary cannot be trusted to be one.
-fn unsafe_yet(why: &'static str) -> RedisError {
-    RedisError::from((ErrorKind::Io, why))
 }
 
 /// How many replicas have what the connection has written.
@@ -123,7 +149,7 @@ async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<u64> {
     let answer = cmd("WAIT").arg(1).arg(WAIT_MS).query_async(connection).await;
     // It says so without a code of its own.
     answer.map_err(|error: RedisError| match error.code() {
-        Some("ERR") => unsafe_yet("it is no primary any more"),
+        Some("ERR") => RedisError::from((ErrorKind::Io, "it is no primary any more")),
         _ => error,
     })
 }
