@@ -4,6 +4,8 @@
 
 #[path = "bus_faults/away.rs"]
 mod away;
+#[path = "bus_faults/depth.rs"]
+mod depth;
 #[path = "bus_faults/failover.rs"]
 mod failover;
 #[path = "bus_faults/leftovers.rs"]

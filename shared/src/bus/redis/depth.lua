@@ -9,11 +9,14 @@ end
 
 for _, group in ipairs(rows('GROUPS', stream)) do
   if group['name'] == wanted then
-    local unread_from = '(' .. group['last-delivered-id']
-    -- NULL when an entry was deleted out of the middle: count, up to a bound.
-    local lag = group['lag'] or #redis.call('XRANGE', stream, unread_from, '+', 'COUNT', 10000)
-    local unread = lag > 0 and redis.call('XRANGE', stream, unread_from, '+', 'COUNT', 1)[1]
-    local first_unread = unread and unread[1]
+    local first = redis.call('XRANGE', stream, '(' .. group['last-delivered-id'], '+', 'COUNT', 1)[1]
+    local first_unread = first and first[1]
+    -- Redis forgets in a restart how much was read since it last rewrote its file, and tells no lag when an entry was deleted
+    -- out of the middle: then count, up to a bound.
+    local lag = first and group['lag'] or 0
+    if first and (lag == 0 or lag > redis.call('XLEN', stream)) then
+      lag = unread(stream, group, 10000)
+    end
     local oldest = group['pending'] > 0 and redis.call('XPENDING', stream, wanted)[2] or first_unread
     return { lag, group['pending'], age(oldest), age(first_unread) }
   end

@@ -96,3 +96,8 @@ local function rows(...)
   end
   return found
 end
+
+-- How many entries a group has not read; no more than `most`.
+local function unread(stream, group, most)
+  return #redis.call('XRANGE', stream, '(' .. group['last-delivered-id'], '+', 'COUNT', most)
+end

@@ -1,4 +1,5 @@
--- Removes what every group has read and acknowledged, and the consumers that are long gone and hold nothing.
+-- Removes what every group has read and acknowledged, and the consumers that are long gone and hold nothing; mends what Redis
+-- takes for the lag.
 local stream, gone_after = key(), tonumber(arg())
 
 local function parts(id)
@@ -12,8 +13,25 @@ local function is_before(a, b)
   return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
 end
 
+-- A Redis that was restarted does not know how much was read since it last rewrote its file, and would tell everybody who asks
+-- (what scales workers by it, too) of a lag that is none, for ever. A long queue is left until it is short.
+local function mend_lag(group)
+  local count = unread(stream, group, 1001)
+  if count > 1000 or group['lag'] == count then
+    return
+  end
+  local about = redis.call('XINFO', 'STREAM', stream)
+  for i = 1, #about, 2 do
+    if about[i] == 'entries-added' then
+      local read = string.format('%.0f', about[i + 1] - count)
+      redis.call('XGROUP', 'SETID', stream, group['name'], group['last-delivered-id'], 'ENTRIESREAD', read)
+    end
+  end
+end
+
 local keep_from
 for _, group in ipairs(rows('GROUPS', stream)) do
+  mend_lag(group)
   local first
   if group['pending'] > 0 then
     first = redis.call('XPENDING', stream, group['name'])[2]
