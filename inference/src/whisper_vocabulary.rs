@@ -49,6 +49,7 @@ fn parts(mut layout: Value) -> Result<Value, String> {
             return Err(format!("its {part} is of the type {found}, that of a Whisper model of \"{kind}\""));
         }
     }
+    whole_merges(&layout["model"])?;
     let mut take = |path: &str| layout.pointer_mut(path).map(Value::take);
     let mut added = take("/added_tokens").unwrap_or(json!([]));
     for token in added.as_array_mut().into_iter().flatten() {
@@ -65,6 +66,22 @@ fn parts(mut layout: Value) -> Result<Value, String> {
         "version": "1.0", "added_tokens": added,
         "pre_tokenizer": take("/pre_tokenizer"), "decoder": take("/decoder"), "model": model,
     }))
+}
+
+/// Checks that no merge is longer than every token: the library takes it for granted.
+fn whole_merges(model: &Value) -> Result<(), String> {
+    let tokens = model["vocab"].as_object().into_iter().flat_map(|tokens| tokens.keys());
+    let longest = tokens.map(String::len).max().unwrap_or(0);
+    let length = |merge: &Value| match merge {
+        // Two tokens, and a space between them.
+        Value::String(both) => both.len().saturating_sub(1),
+        Value::Array(both) => both.iter().filter_map(Value::as_str).map(str::len).sum(),
+        _ => 0,
+    };
+    match model["merges"].as_array().into_iter().flatten().find(|merge| length(merge) > longest) {
+        Some(merge) => Err(format!("it merges {merge} to what is no token")),
+        None => Ok(()),
+    }
 }
 
 /// For the fuzz targets alone: a vocabulary from the bytes of a `tokenizer.json`.
@@ -241,6 +258,8 @@ mod tests {
         assert!(with("/normalizer", json!({ "type": "Precompiled", "precompiled_charsmap": "BAAAAP///38=" })).is_ok());
         assert!(with("/truncation", json!({ "max_length": 1, "stride": 9 })).is_ok());
         assert!(with("/model/type", json!("Unigram")).unwrap_err().contains("Unigram"));
+        assert!(with("/model/merges", json!(["a b", "ab a"])).unwrap_err().contains("no token"));
+        assert!(with("/model/merges", json!([["ab", "b"]])).unwrap_err().contains("no token"));
         assert!(with("/decoder", Value::Null).unwrap_err().contains("its decoder"));
     }
 

@@ -57,14 +57,14 @@ pub(crate) struct Arguments {
 /// When the nightly compiler or cargo-fuzz is missing, or a target does not build.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     tools(workspace)?;
-    let mut build = fuzz(workspace, "build");
-    build.stdout(Stdio::inherit());
-    ensure!(build.status().is_ok_and(|status| status.success()), "`{}` failed", line(&build));
     let all = targets(workspace)?;
     let unknown = arguments.targets.iter().find(|name| !all.contains(name));
     if let Some(unknown) = unknown {
         bail!("there is no fuzz target `{unknown}`; there are {}", all.join(", "));
     }
+    let mut build = fuzz(workspace, "build");
+    build.stdout(Stdio::inherit());
+    ensure!(build.status().is_ok_and(|status| status.success()), "`{}` failed", line(&build));
     let chosen = if arguments.targets.is_empty() { all } else { arguments.targets.clone() };
     let mut whole = true;
     for target in chosen {

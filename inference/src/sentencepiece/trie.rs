@@ -25,7 +25,7 @@ impl Node {
 }
 
 impl Trie {
-    /// Of pieces that differ from each other.
+    /// Of equal pieces the one with the lowest number counts: a file may have any number that are a zero byte.
     pub(super) fn new(mut pieces: Vec<(&str, u32)>) -> Self {
         pieces.sort_unstable();
         let mut trie = Self { first: Vec::new(), byte: vec![0], value: vec![NONE] };
@@ -34,8 +34,8 @@ impl Trie {
         let mut node = 0;
         while let Some((mut start, end, depth)) = waiting.pop_front() {
             trie.first.push(trie.byte.len() as u32);
-            if start < end && pieces[start].0.len() == depth {
-                trie.value[node] = pieces[start].1;
+            while start < end && pieces[start].0.len() == depth {
+                trie.value[node] = trie.value[node].min(pieces[start].1);
                 start += 1;
             }
             while start < end {
@@ -98,5 +98,9 @@ mod tests {
         assert_eq!(trie.longest(b"xa"), None);
         assert_eq!(Trie::default().longest(b"a"), None);
         assert_eq!(Trie::new(Vec::new()).longest(b"a"), None);
+        let twice = Trie::new(vec![("\0", 5), ("\0", 2), ("\0", 3), ("\0a", 4)]);
+        let zero = twice.step(Node::ROOT, 0);
+        assert_eq!(zero.and_then(|node| twice.piece(node)), Some(2));
+        assert_eq!(twice.longest(b"\0ab"), Some(2));
     }
 }

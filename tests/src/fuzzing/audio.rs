@@ -9,8 +9,8 @@ use shared::{audio::SAMPLE_RATE, ids::UtteranceId};
 /// Common ones, and one whose ratio is odd. 16 kHz, which is not converted, most often: the others are slow.
 const RATES: [u32; 12] =
     [16_000, 16_000, 16_000, 16_000, 16_000, 16_000, 8_000, 12_345, 22_050, 44_100, 48_000, 24_000];
-/// Most sound of one run, frames. All here takes a twentieth of the time that speech does, so that twenty times as much is tried.
-const MOST: usize = 24_000;
+/// Most sound of one run, frames. All here takes a sixtieth of the time that speech does, so that sixty times as much is tried.
+const MOST: usize = 8_000;
 
 thread_local! {
     /// Built once for each format: their filters take a hundred times as long as the sound of a run. They begin anew after a flush.
@@ -52,7 +52,7 @@ pub fn audio(data: &[u8]) {
 
 /// One piece of sound: how loud, how long.
 fn sound(u: &mut Unstructured<'_>, rate: u32, channels: u8) -> Result<Vec<u8>> {
-    let (level, ms): (u8, u16) = (u.arbitrary()?, u.int_in_range(0..=100)?);
+    let (level, ms): (u8, u16) = (u.arbitrary()?, u.int_in_range(0..=30)?);
     let frames = rate as usize * usize::from(ms) / 1000;
     let sample = |n: usize| (i32::try_from(n * 7919 % 201).unwrap_or_default() - 100) * i32::from(level) * 32 / 25;
     let samples = (0..frames * usize::from(channels)).map(|n| i16::try_from(sample(n)).unwrap_or_default());
@@ -63,10 +63,10 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let (rate, channels) = (*u.choose(&RATES)?, u.int_in_range(1..=2)?);
     let mut resampler = resampler(rate, channels);
     let config = SegmenterConfig {
-        pre_roll: Duration::from_millis(u.int_in_range(0..=30)?),
-        silence_threshold: Duration::from_millis(u.int_in_range(5..=100)?),
-        max_utterance: Duration::from_millis(u.int_in_range(0..=600)?),
-        min_speech: Duration::from_millis(u.int_in_range(0..=15)?),
+        pre_roll: Duration::from_millis(u.int_in_range(0..=10)?),
+        silence_threshold: Duration::from_millis(u.int_in_range(2..=35)?),
+        max_utterance: Duration::from_millis(u.int_in_range(0..=200)?),
+        min_speech: Duration::from_millis(u.int_in_range(0..=5)?),
     };
     let mut segmenter = Segmenter::new(config, Box::new(Loudness(*u.choose(&[160, 256, 320, 512])?)));
     let (mut bytes, mut samples, mut checked) = (Vec::new(), Vec::new(), Checked::default());
@@ -75,7 +75,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         match u.int_in_range(0..=9)? {
             0 => segmenter.finalize(&mut cuts),
             1 => {
-                let back = u64::from(u.arbitrary::<u16>()?) / 10;
+                let back = u64::from(u.arbitrary::<u16>()?) / 30;
                 let (utterance, at) = (UtteranceId(checked.open), segmenter.position().saturating_sub(back));
                 segmenter.committed(utterance, at);
                 segmenter.split(utterance, at, &mut cuts);
