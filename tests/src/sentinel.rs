@@ -95,7 +95,6 @@ impl Sentinels {
         let next = self.replica.port();
         until("a failover", async || self.named().await.contains(&Some(next)) && is_primary(next).await).await;
         let outage = killed.elapsed();
-        eprintln!("{next} is the primary after {outage:?}");
         swap(&mut self.primary, &mut self.replica);
         self.replica.restart_with(&as_replica_of(&address(next))).await;
         self.settled().await;
